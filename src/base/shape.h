@@ -9,6 +9,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <utility>
 
 namespace mxnet {
 
@@ -25,12 +26,18 @@ class Shape {
   Shape(std::initializer_list<dim_t> dims) : Shape(std::span<const dim_t>(dims.begin(), dims.size())) {}
   explicit Shape(std::span<const dim_t> dims) { assign(dims.data(), static_cast<int>(dims.size())); }
   Shape(const Shape& other) { copy_from(other); }
-  Shape(Shape&& other) noexcept = default;
+  Shape(Shape&& other) noexcept { *this = std::move(other); }
   Shape& operator=(const Shape& other) {
     if (this != &other) copy_from(other);
     return *this;
   }
-  Shape& operator=(Shape&& other) noexcept = default;
+  Shape& operator=(Shape&& other) noexcept {
+    heap_ = std::move(other.heap_);
+    std::memcpy(dims_, other.dims_, sizeof dims_);
+    rank_ = other.rank_;
+    if (heap_) other.rank_ = 0;
+    return *this;
+  }
 
   static Shape unknown() {
     Shape s;

@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: Apache-2.0
+// NDArray: a typed, shaped window on a chunk of storage. A chunk is memory + one engine variable + the physical layout
+// of its elements; all views of a chunk share it.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <utility>
+
+#include "base/device.h"
+#include "base/dtype.h"
+#include "base/intrusive.h"
+#include "base/shape.h"
+#include "engine/engine.h"
+#include "storage/storage.h"
+
+namespace mxnet {
+
+// What may hang on an array handle without this folder knowing it: the tape's entry, a graph node.
+struct Attachment : Counted<Attachment> {
+  virtual ~Attachment() = default;
+};
+
+class Chunk : public Counted<Chunk> {
+ public:
+  // Uninitialised memory from the device's pool. The object itself is recycled.
+  static Ref<Chunk> create(size_t bytes, Device device);
+  // Memory that somebody else owns; `release` runs when the last reference drops (on core threads: deferred to the next
+  // entry from Python).
+  static Ref<Chunk> foreign(void* data, size_t bytes, Device device, std::function<void()> release);
+  static void destroy(Chunk* chunk);
+
+  void* data() const { return block.data; }
+
+  Block block;
+  size_t bytes = 0;
+  Device device;
+  Var var;
+  // Front-end state, changed in program order by the thread that issues work; kernels get pointer + layout at push.
+  Layout layout = Layout::plain;
+  bool pinned = false;               // plain for life: parameters, gradients, auxiliary states, exported memory
+  Shape layout_shape;                // the whole chunk's logical shape while layout != plain
+  std::atomic<uint64_t> version{0};  // bumped by every write that the framework knows
+  std::function<void()> release_foreign;
+
+ private:
+  Chunk() = default;
+  ~Chunk() = default;
+};
+
+class NDArray {
+ public:
+  NDArray() = default;  // none
+  NDArray(Ref<Chunk> chunk, Shape shape, DType dtype, int64_t byte_offset = 0)
+      : chunk_(std::move(chunk)), shape_(std::move(shape)), byte_offset_(byte_offset), dtype_(dtype) {}
+
+  static NDArray empty(const Shape& shape, DType dtype, Device device = {}, Layout layout = Layout::plain);
+  static NDArray zeros(const Shape& shape, DType dtype, Device device = {});
+  // Copies shape.size() elements in from caller memory.
+  static NDArray from_memory(const void* source, const Shape& shape, DType dtype, Device device = {});
+
+  bool is_none() const { return !chunk_; }
+  explicit operator bool() const { return static_cast<bool>(chunk_); }
+  const Shape& shape() const { return shape_; }
+  DType dtype() const { return dtype_; }
+  Device device() const { return chunk_->device; }
+  int64_t size() const { return shape_.size(); }
+  size_t bytes() const { return static_cast<size_t>(size()) * size_of(dtype_); }
+  const Ref<Chunk>& chunk() const { return chunk_; }
+  int64_t byte_offset() const { return byte_offset_; }
+  Var& var() const { return chunk_->var; }
+  Layout layout() const { return chunk_->layout; }
+  // Raw address of the first element, in the chunk's layout. A reader must have waited.
+  void* data() const { return static_cast<char*>(chunk_->data()) + byte_offset_; }
+
+  // Views share the chunk; `element_offset` counts from this array's first element.
+  NDArray view(const Shape& shape, int64_t element_offset = 0) const;
+  NDArray slice(int64_t begin, int64_t end) const;  // rows of axis 0
+  NDArray at(int64_t index) const;                  // one row of axis 0
+  bool same_window(const NDArray& other) const {
+    return chunk_ == other.chunk_ && byte_offset_ == other.byte_offset_ && shape_ == other.shape_;
+  }
+
+  // Makes plain the authoritative layout (an engine write if it was not). `pin` keeps it so for the chunk's life.
+  void make_plain(bool pin = false) const;
+
+  void wait_to_read() const;
+  void wait_to_write() const;
+  void copy_to_memory(void* target) const;          // waits; plain order
+  void copy_from_memory(const void* source) const;  // waits for readers and writers
+  void copy_from(const NDArray& source) const;      // queued; converts dtype; shapes must agree; any devices
+  NDArray copy(Device device) const;
+  NDArray astype(DType dtype) const;
+  void fill(double value) const;                    // queued
+
+  const Ref<Attachment>& attachment() const { return attachment_; }
+  void attach(Ref<Attachment> attachment) { attachment_ = std::move(attachment); }
+  NDArray detached() const { return {chunk_, shape_, dtype_, byte_offset_}; }
+
+ private:
+  Ref<Chunk> chunk_;
+  Ref<Attachment> attachment_;
+  Shape shape_;
+  int64_t byte_offset_ = 0;
+  DType dtype_ = DType::f32;
+};
+
+}  // namespace mxnet
