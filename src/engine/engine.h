@@ -141,7 +141,7 @@ class Engine {
 
   // ---- waiting ------------------------------------------------------------------------------------------------------
   // Block until earlier writers (wait_to_write: and readers) are done, then throw the variable's error if nobody was
-  // told yet. On the compute worker they throw an Error instead of waiting. Release the interpreter lock around them.
+  // told yet. On the compute worker they throw an Error instead of waiting.
   void wait_to_read(Var& var) {
     if (!var.readable_now()) wait_slow(var, false);
   }
@@ -151,13 +151,16 @@ class Engine {
   // All work pushed before is complete and its memory released. Throws the oldest error that nobody was told of, and
   // forgets the others.
   void wait_all();
-  // As wait_all, without throwing or clearing errors. Call it with the interpreter lock released before fork().
+  // As wait_all, without throwing or clearing errors.
   void quiesce();
   // Throws the variable's error, if any, without waiting.
   void throw_if_error(Var& var);
 
   // Polled about every 50 ms by waits outside of engine threads; true ends the wait with WaitInterrupted.
   void set_wait_hook(bool (*hook)());
+  // Called around every sleep of a thread in the engine (waits, the run-ahead bound, fork, shutdown), so that the
+  // binding can give the interpreter lock away if this thread holds it. `enter`'s result is given to `leave`.
+  void set_sleep_hooks(void* (*enter)(), void (*leave)(void*));
 
   // ---- threads ------------------------------------------------------------------------------------------------------
   static bool on_worker();          // this thread belongs to an engine

@@ -46,15 +46,20 @@ class Var {
   static constexpr uint32_t kQueued = 1u << 17;  // the queue state below is in use
   static constexpr uint32_t kError = 1u << 18;   // `error_` may be set
 
+  // Claims of inline work.
   bool try_claim_read() {
     uint32_t seen = word_.load(std::memory_order_relaxed);
-    return seen < kReaders && word_.compare_exchange_strong(seen, seen + 1, std::memory_order_acquire,
-                                                            std::memory_order_relaxed);
+    return seen < kReaders && swap_word(seen, seen + 1);
   }
   bool try_claim_write() {
     uint32_t seen = word_.load(std::memory_order_relaxed);
-    return seen == 0 &&
-           word_.compare_exchange_strong(seen, kWriter, std::memory_order_acquire, std::memory_order_relaxed);
+    return seen == 0 && swap_word(seen, kWriter);
+  }
+  // For work on the caller that looks at errors itself.
+  bool try_claim_despite_error(bool writing) {
+    uint32_t seen = word_.load(std::memory_order_relaxed);
+    if ((seen & (kWriter | kQueued)) || (seen & kReaders) == kReaders || (writing && (seen & kReaders))) return false;
+    return swap_word(seen, writing ? seen | kWriter : seen + 1);
   }
   void unclaim_read() { word_.fetch_sub(1, std::memory_order_release); }
   void unclaim_write() {
@@ -62,6 +67,36 @@ class Var {
     word_.store(seen & ~kWriter, std::memory_order_release);  // only the holder changes a word with kWriter
   }
   bool claimed_for_writing() const { return word_.load(std::memory_order_relaxed) & kWriter; }
+  // Inline work is in the way of a queued write (or read).
+  bool claimed(bool writing) const {
+    return word_.load(std::memory_order_relaxed) & (writing ? kWriter | kReaders : kWriter);
+  }
+  bool bears_error() const { return word_.load(std::memory_order_acquire) & kError; }
+
+  // Closes the variable to inline work for a queued operation; false while inline work is in the way.
+  bool close(bool writing) {
+    uint32_t seen = word_.load(std::memory_order_relaxed);
+    do {
+      if (seen & (writing ? kWriter | kReaders : kWriter)) return false;
+    } while (!word_.compare_exchange_weak(seen, seen | kQueued, std::memory_order_acq_rel, std::memory_order_relaxed));
+    return true;
+  }
+  void open_if_unused() {
+    if (head_ || running_reads_ > 0 || running_write_) return;
+    word_.fetch_and(~kQueued, std::memory_order_release);
+  }
+  bool closed() const { return word_.load(std::memory_order_acquire) & kQueued; }
+  // Forgets all queued operations (they were lost in a fork).
+  void reset_line() {
+    head_ = tail_ = nullptr;
+    running_reads_ = 0;
+    running_write_ = false;
+    open_if_unused();
+  }
+
+  bool swap_word(uint32_t seen, uint32_t wanted) {
+    return word_.compare_exchange_strong(seen, wanted, std::memory_order_acquire, std::memory_order_relaxed);
+  }
 
   std::atomic<uint32_t> word_{0};
   int32_t running_reads_ = 0;              // the rest belongs to the queue and is guarded by its mutex
