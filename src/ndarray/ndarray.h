@@ -13,6 +13,7 @@
 #include "base/dtype.h"
 #include "base/intrusive.h"
 #include "base/shape.h"
+#include "base/function.h"
 #include "engine/engine.h"
 #include "storage/storage.h"
 
@@ -34,7 +35,7 @@ class Chunk : public Counted<Chunk> {
 
   void* data() const { return block.data; }
 
-  Block block;
+  storage::Block block;
   size_t bytes = 0;
   Device device;
   Var var;
@@ -45,10 +46,18 @@ class Chunk : public Counted<Chunk> {
   std::atomic<uint64_t> version{0};  // bumped by every write that the framework knows
   std::function<void()> release_foreign;
 
+  // For every write: what was derived from the old contents is stale.
+  void bump_version() { version.fetch_add(1, std::memory_order_relaxed); }
+
  private:
   Chunk() = default;
   ~Chunk() = default;
 };
+
+// Runs `body` on the caller if all data is ready and the work is small, else queues it. `body` captures raw
+// pointers taken now, in program order; the chunks are kept until it is done.
+void schedule(const char* name, std::initializer_list<Ref<Chunk>> reads, std::initializer_list<Ref<Chunk>> writes,
+              int64_t cost_ns, UniqueFunction<void()> body);
 
 class NDArray {
  public:

@@ -34,9 +34,8 @@ struct KernelCall {
   void* const* in;        // one per input
   void* const* out;       // one per output (visible, then residual); null where the request is null
   const Params* params;   // run-time fields are read from here
-  RandomRange random;     // reserved in program order for operators that draw
+  random::Stream random;  // reserved in program order for operators that draw
   void* scratch;          // Kernel::scratch bytes, 64-byte aligned, not zeroed
-  bool ok_to_parallel;    // false: inline run, a team of one
 };
 
 class Kernel {
@@ -51,7 +50,6 @@ class Kernel {
   uint64_t random_draws = 0;       // counters of the Philox stream that one run consumes
   bool accepts_add = false;        // honours Req::add itself; otherwise the runtime adds from a temporary
   bool team_matters = false;       // prepared for `PrepareArgs::team` threads (oneDNN); otherwise any team runs it
-  bool data_dependent = false;     // output extents are known only after the run (never planned)
 };
 
 // A kernel from a callable: make_kernel([=](const KernelCall& c) {...}, cost_ns).

@@ -158,6 +158,11 @@ struct Gradient {
   Gradient(Fn f, bool zero) : fn(f), is_zero(zero) {}
 };
 
+// For operators whose output extents depend on the data (boolean_mask): completes the shapes of `out` from the inputs'
+// contents (plain layout). Such a call waits for its inputs and is never part of a plan.
+using DataShapeFn = void (*)(const Params& params, std::span<const TensorSpec> in, void* const* data,
+                             std::span<TensorSpec> out);
+
 // ---- the record ---------------------------------------------------------------------------------------------------
 struct OpFlags {
   bool elementwise = false;     // same index in, same index out: may run in place and be fused
@@ -179,6 +184,7 @@ struct OpDef {
   Gradient gradient;
   std::vector<KernelDef> kernels;
   OpFlags flags = {};
+  DataShapeFn data_shape = nullptr;
 
   // Filled by the registry.
   int id = -1;

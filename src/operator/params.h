@@ -138,6 +138,36 @@ struct Codec {
   static const char* type_name();
 };
 
+#define MXNET_DECLARE_CODEC(T)                              \
+  template <>                                               \
+  T Codec<T>::parse(const ParamValue& value);               \
+  template <>                                               \
+  ParamValue Codec<T>::print(const T& value);               \
+  template <>                                               \
+  void Codec<T>::key(const T& value, KeyBuilder& key);      \
+  template <>                                               \
+  const char* Codec<T>::type_name();
+MXNET_DECLARE_CODEC(bool)
+MXNET_DECLARE_CODEC(int)
+MXNET_DECLARE_CODEC(int64_t)
+MXNET_DECLARE_CODEC(float)
+MXNET_DECLARE_CODEC(double)
+MXNET_DECLARE_CODEC(std::string)
+MXNET_DECLARE_CODEC(DType)
+MXNET_DECLARE_CODEC(Shape)
+MXNET_DECLARE_CODEC(OptionalTuple)
+MXNET_DECLARE_CODEC(FloatTuple)
+MXNET_DECLARE_CODEC(Scalar)
+MXNET_DECLARE_CODEC(std::optional<bool>)
+MXNET_DECLARE_CODEC(std::optional<int>)
+MXNET_DECLARE_CODEC(std::optional<int64_t>)
+MXNET_DECLARE_CODEC(std::optional<float>)
+MXNET_DECLARE_CODEC(std::optional<double>)
+MXNET_DECLARE_CODEC(std::optional<Shape>)
+MXNET_DECLARE_CODEC(std::optional<DType>)
+MXNET_DECLARE_CODEC(std::optional<std::string>)
+#undef MXNET_DECLARE_CODEC
+
 using Choices = std::vector<std::pair<std::string, int64_t>>;
 int64_t parse_choice(const Choices& choices, const ParamValue& value);
 ParamValue print_choice(const Choices& choices, int64_t value);

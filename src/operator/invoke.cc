@@ -1,0 +1,253 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "operator/invoke.h"
+
+#include <algorithm>
+#include <vector>
+
+#include "base/env.h"
+#include "base/error.h"
+#include "base/small_array.h"
+#include "ndarray/copy.h"
+#include "operator/call_plan.h"
+#include "resource/scratch.h"
+
+namespace mxnet {
+namespace {
+
+constexpr size_t kInlineArgs = 8;
+template <typename T>
+using Args = SmallArray<T, kInlineArgs>;
+
+// Kernel output k goes through a temporary into its array: to add, to change layout, or because it overlaps an input.
+struct OutputFix {
+  size_t index;
+  void* target;
+  Layout target_layout;
+  bool add;
+};
+
+// A call with everything resolved: what the engine runs.
+class Task {
+ public:
+  Task(Ref<CallPlan> plan, Ref<Params> params)
+      : plan_(std::move(plan)), params_(std::move(params)), in_(plan_->in.size()), out_(plan_->out.size()) {}
+
+  void** in() { return in_.data(); }
+  void** out() { return out_.data(); }
+  void set_random(const random::Stream& stream) { random_ = stream; }
+  void add_fix(const OutputFix& fix) { fixes_.push_back(fix); }
+
+  void run() {
+    try {
+      run_kernel();
+    } catch (const Error& e) {
+      fail(e.kind(), plan_->signature, ": ", e.what());
+    }
+  }
+
+ private:
+  static size_t bytes_of(const TensorSpec& t) { return static_cast<size_t>(t.shape.size()) * size_of(t.dtype); }
+
+  void run_kernel() {
+    const CallPlan& plan = *plan_;
+    if (plan.direct && fixes_.empty()) {
+      plan.kernel->run({in_.data(), out_.data(), params_.get(), {}, nullptr});
+      return;
+    }
+    Scratch scratch;
+    Args<void*> in(plan.in.size());
+    for (size_t i = 0; i < plan.in.size(); ++i) {
+      in[i] = in_[i];
+      if (plan.in_layout[i] == plan.in[i].layout) continue;
+      in[i] = scratch.bytes(bytes_of(plan.in[i]));
+      copy::reorder(in[i], in_[i], plan.in[i].shape, plan.in[i].dtype, plan.in[i].layout, plan.in_layout[i]);
+    }
+    for (const OutputFix& fix : fixes_) out_[fix.index] = scratch.bytes(bytes_of(plan.out[fix.index]));
+    void* workspace = plan.kernel->scratch ? scratch.bytes(plan.kernel->scratch) : nullptr;
+    plan.kernel->run({in.data(), out_.data(), params_.get(), random_, workspace});
+    for (const OutputFix& fix : fixes_) finish(fix, scratch);
+  }
+
+  void finish(const OutputFix& fix, Scratch& scratch) {
+    const TensorSpec& spec = plan_->out[fix.index];
+    void* result = out_[fix.index];
+    if (!fix.add) {
+      copy::reorder(fix.target, result, spec.shape, spec.dtype, spec.layout, fix.target_layout);
+      return;
+    }
+    if (spec.layout != fix.target_layout) {
+      void* turned = scratch.bytes(bytes_of(spec));
+      copy::reorder(turned, result, spec.shape, spec.dtype, spec.layout, fix.target_layout);
+      result = turned;
+    }
+    copy::accumulate(fix.target, result, spec.dtype, spec.shape.size());
+  }
+
+  Ref<CallPlan> plan_;
+  Ref<Params> params_;
+  Args<void*> in_, out_;
+  random::Stream random_;
+  std::vector<OutputFix> fixes_;
+};
+
+void check_inputs(const OpDef& op, const Params& params, std::span<const NDArray* const> in) {
+  const int expected = op.num_inputs(params, static_cast<int>(in.size()));
+  if (expected != static_cast<int>(in.size())) {
+    std::string names;
+    for (int i = 0; i < expected; ++i) names += (i ? ", " : "") + op.input_name(params, i);
+    fail(ErrorKind::type, op.name, ": expected ", expected, " inputs (", names, "), got ", in.size());
+  }
+  for (size_t i = 0; i < in.size(); ++i) {
+    if (!in[i] || in[i]->is_none()) {
+      fail(ErrorKind::type, op.name, ": input ", op.input_name(params, static_cast<int>(i)), " is missing");
+    }
+  }
+}
+
+void check_given(const CallPlan& plan, const NDArray& given, size_t i) {
+  const TensorSpec& spec = plan.out[i];
+  if (given.shape() != spec.shape || given.dtype() != spec.dtype) {
+    fail(ErrorKind::value, plan.op->name, ": the array given for output ", i, " has shape ", given.shape(), " and dtype ",
+         name_of(given.dtype()), ", the result has ", spec.shape, " and ", name_of(spec.dtype));
+  }
+}
+
+bool may_share(const OpDef& op, size_t input) { return op.flags.elementwise || (op.flags.inplace && input == 0); }
+
+// An output that shares its chunk with an input may be written directly only where the operator allows exactly this.
+bool overlaps_badly(const OpDef& op, const NDArray& given, std::span<const NDArray* const> in) {
+  for (size_t i = 0; i < in.size(); ++i) {
+    if (in[i]->chunk() != given.chunk()) continue;
+    if (!(may_share(op, i) && in[i]->same_window(given) && in[i]->dtype() == given.dtype())) return true;
+  }
+  return false;
+}
+
+// The variables and chunks of one call.
+struct Access {
+  Access(size_t n_in, size_t n_out) : reads(n_in + n_out), writes(n_in + n_out) {}
+  void read(const NDArray& a) { reads[nr++] = &a.var(); }
+  void write(const NDArray& a) { writes[nw++] = &a.var(); }
+  Args<Var*> reads, writes;
+  size_t nr = 0, nw = 0;
+};
+
+void bind_output(Task& task, const CallPlan& plan, size_t i, NDArray& out, std::span<const NDArray* const> in,
+                 Device device, Access& access) {
+  const TensorSpec& spec = plan.out[i];
+  Layout target_layout = spec.layout;
+  bool fix = false;
+  if (out.is_none()) {
+    if (env::settings().debug.relayout && copy::can_be_channels_last(spec.shape)) target_layout = Layout::channels_last;
+    out = NDArray::empty(spec.shape, spec.dtype, device, target_layout);
+    fix = target_layout != spec.layout;
+  } else {
+    check_given(plan, out, i);
+    if (out.layout() != spec.layout) out.make_plain();
+    target_layout = out.layout();
+    fix = target_layout != spec.layout || overlaps_badly(*plan.op, out, in);
+    // A part of a chunk is also read: what failed elsewhere in it stays failed.
+    if (plan.req[i] == Req::add || out.bytes() != out.chunk()->bytes) access.read(out);
+    out.chunk()->bump_version();
+  }
+  const bool add = plan.req[i] == Req::add && !plan.kernel->accepts_add;
+  access.write(out);
+  task.out()[i] = out.data();
+  if (fix || add || (plan.req[i] == Req::add && fix)) {
+    task.add_fix({i, out.data(), target_layout, plan.req[i] == Req::add});
+  }
+}
+
+void run_or_queue(Task& task, const CallPlan& plan, Access& access, std::span<const NDArray* const> in,
+                  std::span<NDArray> out) {
+  Engine& engine = Engine::get();
+  if (plan.inline_ok && engine.try_begin_inline(access.reads.data(), access.nr, access.writes.data(), access.nw)) {
+    try {
+      task.run();
+    } catch (...) {
+      engine.mark_error(access.writes.data(), access.nw, std::current_exception());
+    }
+    engine.end_inline(access.reads.data(), access.nr, access.writes.data(), access.nw);
+    return;
+  }
+  std::vector<Ref<Chunk>> keep;
+  keep.reserve(in.size() + out.size());
+  OpProps props;
+  props.name = plan.op->name.c_str();
+  props.cost_ns = plan.kernel->cost_ns;
+  for (const NDArray* a : in) keep.push_back(a->chunk());
+  for (const NDArray& a : out) {
+    if (a.is_none()) continue;
+    keep.push_back(a.chunk());
+    props.bytes += static_cast<int64_t>(a.chunk()->bytes);
+    props.device = a.device();
+  }
+  auto body = [task = std::make_unique<Task>(std::move(task)), keep = std::move(keep)](RunContext&) { task->run(); };
+  engine.push(std::move(body), std::span<Var* const>(access.reads.data(), access.nr),
+              std::span<Var* const>(access.writes.data(), access.nw), props);
+}
+
+// Waits for the inputs, asks the operator for its output extents, prepares a plan of its own.
+Ref<CallPlan> plan_from_data(const CallSignature& signature) {
+  const OpDef& op = signature.op;
+  std::vector<TensorSpec> in, out(signature.req.size(), {Shape::unknown(), DType::unknown, Layout::plain});
+  std::vector<void*> data;
+  for (const NDArray* a : signature.in) {
+    a->make_plain();
+    a->wait_to_read();
+    in.push_back({a->shape(), a->dtype(), Layout::plain});
+    data.push_back(a->data());
+  }
+  InferContext context(op, *signature.params, in, out);
+  op.infer.dtype(context);
+  op.infer.shape(context);
+  op.data_shape(*signature.params, in, data.data(), out);
+  return make_call_plan(signature, out);
+}
+
+}  // namespace
+
+void invoke(const OpDef& op, const Ref<Params>& params, std::span<const NDArray* const> in, std::span<NDArray> out,
+            const InvokeOptions& options) {
+  check_inputs(op, *params, in);
+  const size_t n_visible = static_cast<size_t>(op.num_outputs(*params));
+  const size_t n_all = n_visible + static_cast<size_t>(op.outputs.residuals);
+  Args<Req> req(n_all);
+  for (size_t i = 0; i < n_all; ++i) {
+    if (i < n_visible || options.residuals) req[i] = i < options.req.size() ? options.req[i] : Req::write;
+    if (i >= n_visible && !options.residuals) req[i] = Req::null;
+  }
+  const CallSignature signature{op, params, in, req, options.training};
+  const Ref<CallPlan> plan = op.data_shape ? plan_from_data(signature) : find_call_plan(signature);
+
+  const Device device = in.empty() ? options.device : in[0]->device();
+  Task task(plan, params);
+  Access access(in.size(), out.size());
+  for (size_t i = 0; i < in.size(); ++i) {
+    const bool mutated = op.is_mutated(*params, static_cast<int>(i));
+    if (mutated) {
+      in[i]->make_plain(true);
+      in[i]->chunk()->bump_version();
+      access.read(*in[i]);
+      access.write(*in[i]);
+    } else {
+      access.read(*in[i]);
+    }
+    task.in()[i] = in[i]->data();
+  }
+  for (size_t i = 0; i < n_all && i < out.size(); ++i) {
+    if (req[i] != Req::null) bind_output(task, *plan, i, out[i], in, device, access);
+  }
+  if (plan->kernel->random_draws) task.set_random(random::reserve(device, plan->kernel->random_draws));
+  run_or_queue(task, *plan, access, in, out);
+}
+
+std::vector<TensorSpec> infer_outputs(const OpDef& op, const Params& params, std::span<const TensorSpec> in) {
+  std::vector<TensorSpec> known(in.begin(), in.end());
+  std::vector<TensorSpec> out(static_cast<size_t>(op.num_all_outputs(params)),
+                              {Shape::unknown(), DType::unknown, Layout::plain});
+  infer_all(op, params, known, out);
+  return out;
+}
+
+}  // namespace mxnet
