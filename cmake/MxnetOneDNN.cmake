@@ -27,9 +27,11 @@ if(_onednn)
   list(GET _onednn 0 _include)
   list(GET _onednn 1 _library)
   message(STATUS "oneDNN: ${_library} (wheel)")
+  # A path that stays the same when pip builds in another temporary environment, for compiler caches.
+  file(CREATE_LINK ${_include} ${CMAKE_CURRENT_BINARY_DIR}/onednn SYMBOLIC)
   add_library(mxnet_onednn_imported SHARED IMPORTED)
   set_target_properties(mxnet_onednn_imported PROPERTIES
-    IMPORTED_LOCATION ${_library} IMPORTED_SONAME libdnnl.so.3 INTERFACE_INCLUDE_DIRECTORIES ${_include})
+    IMPORTED_LOCATION ${_library} IMPORTED_SONAME libdnnl.so.3 INTERFACE_INCLUDE_DIRECTORIES ${CMAKE_CURRENT_BINARY_DIR}/onednn)
   target_link_libraries(mxnet_onednn INTERFACE mxnet_onednn_imported)
 else()
   find_package(dnnl 3.2 CONFIG QUIET)

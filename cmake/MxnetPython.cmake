@@ -14,9 +14,12 @@ execute_process(
 if(_rc)
   message(FATAL_ERROR "nanobind was not found: ${Python_EXECUTABLE} -m pip install nanobind")
 endif()
-find_package(nanobind CONFIG REQUIRED HINTS ${_nanobind})
+get_filename_component(_nanobind ${_nanobind} DIRECTORY)
+# A copy whose path stays the same when pip builds in another temporary environment, for compiler caches.
+file(COPY ${_nanobind} DESTINATION ${CMAKE_CURRENT_BINARY_DIR} PATTERN __pycache__ EXCLUDE)
+find_package(nanobind CONFIG REQUIRED PATHS ${CMAKE_CURRENT_BINARY_DIR}/nanobind/cmake NO_DEFAULT_PATH)
 
-nanobind_add_module(_ext NB_STATIC NOMINSIZE ${MXNET_PYTHON_SOURCES})
+nanobind_add_module(_ext NB_STATIC NB_DOMAIN mxnet NOMINSIZE ${MXNET_PYTHON_SOURCES})
 target_link_libraries(_ext PRIVATE mxnet_settings mxnet)
 # Default visibility keeps one identity of the core's exception types; the map keeps all symbols but PyInit inside.
 set_target_properties(_ext PROPERTIES

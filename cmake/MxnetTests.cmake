@@ -9,6 +9,9 @@ endif()
 
 file(GLOB_RECURSE MXNET_TEST_SOURCES CONFIGURE_DEPENDS
   ${CMAKE_CURRENT_SOURCE_DIR}/tests/cpp/*.cc ${CMAKE_CURRENT_SOURCE_DIR}/tests/cpp/*.c)
+if(MXNET_BOXES)
+  list(FILTER MXNET_TEST_SOURCES INCLUDE REGEX "/tests/cpp/((${MXNET_BOX_REGEX})/.*|main)\\.cc?$")
+endif()
 if(NOT MXNET_TEST_SOURCES)
   message(STATUS "tests/cpp holds no source: mxnet_tests is not built")
   return()

@@ -5,6 +5,7 @@ In a virtual environment the run path of libmxnet.so leads to it. After ``pip in
 some distributions' Pythons, the wheel's files lie elsewhere; the installed distribution's own list of files says where.
 """
 
+import contextlib
 import ctypes
 import importlib.metadata
 import os
@@ -44,10 +45,8 @@ def preload():
         return
     path = _in_wheel()
     if path is not None:
-        try:
+        with contextlib.suppress(OSError):  # the extension's own import error says more
             ctypes.CDLL(path, mode=ctypes.RTLD_GLOBAL)
-        except OSError:
-            pass  # the extension's own import error says more
 
 
 def explain(error):
