@@ -22,8 +22,8 @@ class Scratch {
   }
 
  private:
+  size_t saved_block_;
   size_t saved_used_;
-  size_t saved_blocks_;
 };
 
 // Bytes that this thread's arena holds, and giving them back (no Scratch may be alive on this thread).

@@ -20,7 +20,8 @@ struct Block {
 };
 
 // Contents are undefined (NaN bytes under MXNET_DEBUG_POISON). Throws Error(memory) when neither the limit nor the
-// system allow it, after the cache was given back; Error(generic) for a device that is not there.
+// system allow it, after the cache was given back and queued work was waited for; Error(generic) for a device that is
+// not there.
 Block allocate(size_t bytes, Device device);
 
 // From any thread. The block returns to the pool of its device.
@@ -41,7 +42,7 @@ void reset_peak(Device device);
 // Bounds in_use + cached of the device's pool; 0 = no bound. Blocks that are out already stay out.
 void set_limit(Device device, int64_t bytes);
 
-// Gives cached memory back to the system. What sits in the small caches of other threads (at most 1 MiB each) follows
+// Gives cached memory back to the system. What sits in the small caches of other threads (at most 2 MiB each) follows
 // at their next call.
 void trim();
 

@@ -14,7 +14,8 @@ namespace mxnet::cpu {
 // Threads that a kernel may use on this thread: env::Settings::threads on the compute worker, 1 elsewhere.
 int team_size();
 
-// Sets the team of this thread for a scope (tests, or a kernel that wants fewer). Not below 1.
+// Sets the team of this thread for a scope, for our loops and for libraries that use OpenMP. Inline runs of such a
+// library need a scope of 1. Not below 1.
 class TeamScope {
  public:
   explicit TeamScope(int size);
@@ -24,6 +25,7 @@ class TeamScope {
 
  private:
   int saved_;
+  int saved_omp_;
 };
 
 // A loop over n items is cut in pieces of chunk_size(n, grain) items, the last one shorter. The cut depends on n and
