@@ -27,6 +27,11 @@ void call(const OpDef& op, const Ref<Params>& params, std::span<const NDArray* c
           Device device = {});
 std::vector<NDArray> call(const OpDef& op, const Ref<Params>& params, std::span<const NDArray> in, Device device = {});
 
+// While set on a thread, every `call` is also shown to it after it ran (tracing of programs into graphs).
+using TraceHook = void (*)(const OpDef& op, const Ref<Params>& params, std::span<const NDArray* const> in,
+                           std::span<NDArray> out);
+void set_trace_hook(TraceHook hook);  // null: off
+
 // A recorded step that is not one operator: a cached graph, a Python function.
 struct CustomStep : Attachment {
   virtual std::string name() const = 0;

@@ -21,7 +21,10 @@ namespace mxnet {
 
 // What may hang on an array handle without this folder knowing it: the tape's entry, a graph node.
 struct Attachment : Counted<Attachment> {
+  enum class Kind : uint8_t { tape, graph, other };
+  explicit Attachment(Kind k = Kind::other) : kind(k) {}
   virtual ~Attachment() = default;
+  const Kind kind;
 };
 
 class Chunk : public Counted<Chunk> {
@@ -107,6 +110,12 @@ class NDArray {
   const Ref<Attachment>& attachment() const { return attachment_; }
   void attach(Ref<Attachment> attachment) { attachment_ = std::move(attachment); }
   NDArray detached() const { return {chunk_, shape_, dtype_, byte_offset_}; }
+  // Shape, dtype and attachment without the memory.
+  NDArray shell() const {
+    NDArray a = *this;
+    a.chunk_.reset();
+    return a;
+  }
 
  private:
   Ref<Chunk> chunk_;

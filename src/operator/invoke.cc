@@ -2,6 +2,8 @@
 #include "operator/invoke.h"
 
 #include <algorithm>
+#include <cstring>
+#include <memory>
 #include <vector>
 
 #include "base/env.h"
@@ -24,6 +26,7 @@ struct OutputFix {
   void* target;
   Layout target_layout;
   bool add;
+  bool zero_first;  // the kernel adds by itself: into zeros
 };
 
 // A call with everything resolved: what the engine runs.
@@ -62,7 +65,11 @@ class Task {
       in[i] = scratch.bytes(bytes_of(plan.in[i]));
       copy::reorder(in[i], in_[i], plan.in[i].shape, plan.in[i].dtype, plan.in[i].layout, plan.in_layout[i]);
     }
-    for (const OutputFix& fix : fixes_) out_[fix.index] = scratch.bytes(bytes_of(plan.out[fix.index]));
+    for (const OutputFix& fix : fixes_) {
+      const size_t bytes = bytes_of(plan.out[fix.index]);
+      out_[fix.index] = scratch.bytes(bytes);
+      if (fix.zero_first) std::memset(out_[fix.index], 0, bytes);
+    }
     void* workspace = plan.kernel->scratch ? scratch.bytes(plan.kernel->scratch) : nullptr;
     plan.kernel->run({in.data(), out_.data(), params_.get(), random_, workspace});
     for (const OutputFix& fix : fixes_) finish(fix, scratch);
@@ -143,18 +150,17 @@ void bind_output(Task& task, const CallPlan& plan, size_t i, NDArray& out, std::
     fix = target_layout != spec.layout;
   } else {
     check_given(plan, out, i);
-    if (out.layout() != spec.layout) out.make_plain();
     target_layout = out.layout();
     fix = target_layout != spec.layout || overlaps_badly(*plan.op, out, in);
     // A part of a chunk is also read: what failed elsewhere in it stays failed.
     if (plan.req[i] == Req::add || out.bytes() != out.chunk()->bytes) access.read(out);
     out.chunk()->bump_version();
   }
-  const bool add = plan.req[i] == Req::add && !plan.kernel->accepts_add;
+  const bool add = plan.req[i] == Req::add;
   access.write(out);
   task.out()[i] = out.data();
-  if (fix || add || (plan.req[i] == Req::add && fix)) {
-    task.add_fix({i, out.data(), target_layout, plan.req[i] == Req::add});
+  if (fix || (add && !plan.kernel->accepts_add)) {
+    task.add_fix({i, out.data(), target_layout, add, add && plan.kernel->accepts_add});
   }
 }
 
@@ -205,6 +211,17 @@ Ref<CallPlan> plan_from_data(const CallSignature& signature) {
   return make_call_plan(signature, out);
 }
 
+// Layouts that the call cannot use are made plain before anything is resolved. True if something changed.
+bool settle_layouts(const CallPlan& plan, std::span<NDArray> out) {
+  bool changed = false;
+  for (size_t i = 0; i < out.size() && i < plan.out.size(); ++i) {
+    if (out[i].is_none() || out[i].layout() == plan.out[i].layout || out[i].layout() == Layout::plain) continue;
+    out[i].make_plain();
+    changed = true;
+  }
+  return changed;
+}
+
 }  // namespace
 
 void invoke(const OpDef& op, const Ref<Params>& params, std::span<const NDArray* const> in, std::span<NDArray> out,
@@ -217,21 +234,23 @@ void invoke(const OpDef& op, const Ref<Params>& params, std::span<const NDArray*
     if (i < n_visible || options.residuals) req[i] = i < options.req.size() ? options.req[i] : Req::write;
     if (i >= n_visible && !options.residuals) req[i] = Req::null;
   }
+  if (!op.inputs.mutated.empty()) {
+    for (size_t i = 0; i < in.size(); ++i) {
+      if (op.is_mutated(*params, static_cast<int>(i))) in[i]->make_plain(true);
+    }
+  }
   const CallSignature signature{op, params, in, req, options.training};
-  const Ref<CallPlan> plan = op.data_shape ? plan_from_data(signature) : find_call_plan(signature);
+  Ref<CallPlan> plan = op.data_shape ? plan_from_data(signature) : find_call_plan(signature);
+  if (settle_layouts(*plan, out)) plan = find_call_plan(signature);
 
   const Device device = in.empty() ? options.device : in[0]->device();
   Task task(plan, params);
   Access access(in.size(), out.size());
   for (size_t i = 0; i < in.size(); ++i) {
-    const bool mutated = op.is_mutated(*params, static_cast<int>(i));
-    if (mutated) {
-      in[i]->make_plain(true);
+    access.read(*in[i]);
+    if (op.is_mutated(*params, static_cast<int>(i))) {
       in[i]->chunk()->bump_version();
-      access.read(*in[i]);
       access.write(*in[i]);
-    } else {
-      access.read(*in[i]);
     }
     task.in()[i] = in[i]->data();
   }

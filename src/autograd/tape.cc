@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "autograd/tape.h"
+
+#include <algorithm>
+
+#include "autograd/node.h"
+#include "base/error.h"
+#include "operator/invoke.h"
+
+namespace mxnet::autograd {
+namespace {
+
+thread_local bool recording = false;
+thread_local bool training = false;
+thread_local TraceHook trace_hook = nullptr;
+
+bool any_active(std::span<const NDArray* const> in) {
+  return std::any_of(in.begin(), in.end(), [](const NDArray* a) { return active_entry(*a) != nullptr; });
+}
+
+void attach_outputs(const Ref<TapeNode>& node, std::span<NDArray> out) {
+  for (size_t i = 0; i < node->visible; ++i) {
+    auto entry = make_ref<TapeEntry>();
+    entry->node = node;
+    entry->index = static_cast<int>(i);
+    out[i].attach(Ref<Attachment>(entry.get()));
+  }
+}
+
+void record_call(const OpDef& op, const Ref<Params>& params, std::span<const NDArray* const> in,
+                 std::span<NDArray> out, size_t visible) {
+  auto node = make_ref<TapeNode>(in.size(), out.size());
+  node->op = &op;
+  node->params = params;
+  node->visible = visible;
+  node->training = training;
+  node->device = out[0].device();
+  for (size_t i = 0; i < in.size(); ++i) node->inputs[i] = op.gradient.reads_inputs ? *in[i] : in[i]->shell();
+  for (size_t i = 0; i < out.size(); ++i) {
+    const bool keep = op.gradient.reads_outputs || i >= visible;
+    node->outputs[i] = keep ? out[i].detached() : out[i].detached().shell();
+  }
+  attach_outputs(node, out);
+}
+
+}  // namespace
+
+bool is_recording() { return recording; }
+bool is_training() { return training; }
+bool set_recording(bool on) { return std::exchange(recording, on); }
+bool set_training(bool on) { return std::exchange(training, on); }
+void set_trace_hook(TraceHook hook) { trace_hook = hook; }
+
+void TapeNode::destroy(TapeNode* node) {
+  thread_local std::vector<TapeNode*> doomed;
+  thread_local bool draining = false;
+  doomed.push_back(node);
+  if (draining) return;
+  draining = true;
+  while (!doomed.empty()) {
+    TapeNode* next = doomed.back();
+    doomed.pop_back();
+    delete next;
+  }
+  draining = false;
+}
+
+void TapeNode::consume() {
+  consumed = true;
+  for (NDArray& a : inputs) a = NDArray();
+  for (NDArray& a : outputs) a = NDArray();
+  params.reset();
+  custom.reset();
+}
+
+void call(const OpDef& op, const Ref<Params>& params, std::span<const NDArray* const> in, std::span<NDArray> out,
+          Device device) {
+  InvokeOptions options;
+  options.device = device;
+  options.training = training;
+  if (recording) {
+    for (const NDArray& a : out) {
+      if (!a.is_none()) check_writable(a, op.name.c_str());
+    }
+  }
+  if (!recording || !any_active(in)) {
+    invoke(op, params, in, out, options);
+  } else if (op.outputs.residuals == 0) {
+    invoke(op, params, in, out, options);
+    record_call(op, params, in, out, out.size());
+  } else {
+    SmallArray<NDArray, 4> all(out.size() + static_cast<size_t>(op.outputs.residuals));
+    std::copy(out.begin(), out.end(), all.begin());
+    options.residuals = true;
+    invoke(op, params, in, all, options);
+    record_call(op, params, in, all, out.size());
+    std::copy_n(all.begin(), out.size(), out.begin());
+  }
+  if (trace_hook) trace_hook(op, params, in, out);
+}
+
+std::vector<NDArray> call(const OpDef& op, const Ref<Params>& params, std::span<const NDArray> in, Device device) {
+  SmallArray<const NDArray*, 8> pointers(in.size());
+  for (size_t i = 0; i < in.size(); ++i) pointers[i] = &in[i];
+  std::vector<NDArray> out(static_cast<size_t>(op.num_outputs(*params)));
+  call(op, params, pointers, out, device);
+  return out;
+}
+
+bool would_record(std::span<const NDArray* const> in) { return recording && any_active(in); }
+
+void record_custom(Ref<CustomStep> step, std::span<const NDArray* const> in, std::span<NDArray> out) {
+  auto node = make_ref<TapeNode>(in.size(), out.size());
+  node->custom = std::move(step);
+  node->visible = out.size();
+  node->training = training;
+  node->device = out[0].device();
+  for (size_t i = 0; i < in.size(); ++i) node->inputs[i] = in[i]->shell();
+  for (size_t i = 0; i < out.size(); ++i) node->outputs[i] = out[i].detached().shell();
+  attach_outputs(node, out);
+}
+
+void CustomStep::backward_recorded(std::span<const NDArray>, std::span<NDArray>, std::span<const Req>) {
+  fail(name(), ": the gradient of this step cannot be differentiated again (create_graph=True)");
+}
+
+void mark_variable(NDArray& variable, const NDArray& gradient, GradReq req) {
+  if (req != GradReq::null) {
+    if (gradient.shape() != variable.shape()) {
+      fail(ErrorKind::value, "mark_variables: the gradient has shape ", gradient.shape(), ", the variable ",
+           variable.shape());
+    }
+    gradient.make_plain(true);
+  }
+  auto entry = make_ref<TapeEntry>();
+  entry->gradient = gradient.is_none() ? NDArray() : gradient.detached();
+  entry->req = req;
+  variable.attach(Ref<Attachment>(entry.get()));
+}
+
+bool in_graph(const NDArray& array) { return active_entry(array) != nullptr; }
+
+NDArray gradient_of(const NDArray& variable) {
+  const TapeEntry* entry = entry_of(variable);
+  return entry && !entry->node ? entry->gradient : NDArray();
+}
+GradReq grad_req_of(const NDArray& variable) {
+  const TapeEntry* entry = entry_of(variable);
+  return entry ? entry->req : GradReq::null;
+}
+bool fresh_gradient(const NDArray& variable) {
+  const TapeEntry* entry = entry_of(variable);
+  return entry && entry->fresh;
+}
+void set_fresh_gradient(const NDArray& variable, bool fresh) {
+  if (TapeEntry* entry = entry_of(variable)) entry->fresh = fresh;
+}
+
+void check_writable(const NDArray& target, const char* what) {
+  if (recording && in_graph(target)) {
+    fail(what, ": while recording, an array that is part of the graph cannot be written; write before recording, or "
+         "into a copy");
+  }
+}
+
+}  // namespace mxnet::autograd
