@@ -49,6 +49,10 @@ target_include_directories(mxnet_settings INTERFACE
   ${CMAKE_CURRENT_SOURCE_DIR}/src ${CMAKE_CURRENT_SOURCE_DIR}/include)
 target_link_libraries(mxnet_settings INTERFACE OpenMP::OpenMP_CXX Threads::Threads)
 target_compile_options(mxnet_settings INTERFACE -Wall -Wextra -Wno-unused-parameter -Wno-missing-field-initializers)
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+  # g++ 12 and 13 take moved-from std::variant for uninitialized memory.
+  target_compile_options(mxnet_settings INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-Wno-maybe-uninitialized>)
+endif()
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64|amd64)$")
   set(MXNET_X86 ON)
   # First on the command line, so that the variants of MxnetISA.cmake (and CXXFLAGS of the user) override it.
