@@ -2,6 +2,7 @@
 #include "resource/scratch.h"
 
 #include <algorithm>
+#include <cstdint>
 #include <vector>
 
 #include "base/error.h"
@@ -23,6 +24,7 @@ struct Arena {
   ~Arena() { clear(); }
 
   void* take(size_t n) {
+    n = std::min(n, SIZE_MAX - storage::kAlignment);  // rounding must not wrap: storage refuses such a size
     n = std::max(storage::kAlignment, (n + storage::kAlignment - 1) / storage::kAlignment * storage::kAlignment);
     if (current == blocks.size() || blocks[current].capacity - used < n) next_block(n);
     void* data = static_cast<char*>(blocks[current].data) + used;
