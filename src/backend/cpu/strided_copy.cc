@@ -73,7 +73,8 @@ void transpose_tile(char* dst, int64_t dst_stride, const char* src, int64_t src_
 // Walks all dimensions but some, keeping two byte offsets.
 class Odometer {
  public:
-  Odometer(const Shape& shape, const Shape& dst, const Shape& src, int64_t start) : shape_(shape), dst_(dst), src_(src) {
+  Odometer(const Shape& shape, const Shape& dst, const Shape& src, int64_t start)
+      : shape_(shape), dst_(dst), src_(src) {
     index_.fill(0);
     for (int d = shape.rank() - 1; d >= 0; --d) {
       index_[d] = start % shape[d];
@@ -210,7 +211,8 @@ void StridedCopy::run_rows(char* dst, const char* src) const {
       });
     }
     each_row([=](char* d, const char* s, int64_t n) {
-      for (int64_t i = 0; i < n; ++i) *reinterpret_cast<T*>(d + i * dst_step) = *reinterpret_cast<const T*>(s + i * src_step);
+      for (int64_t i = 0; i < n; ++i)
+        *reinterpret_cast<T*>(d + i * dst_step) = *reinterpret_cast<const T*>(s + i * src_step);
     });
   });
 }
@@ -260,8 +262,9 @@ void fill_items(void* dst, int64_t n, const void* item, int item_bytes) {
     using T = decltype(tag);
     T value;
     std::memcpy(&value, item, sizeof value);
-    parallel_for(n, kGrainBytes * 4 / item_bytes,
-                 [&](int64_t begin, int64_t end) { std::fill(static_cast<T*>(dst) + begin, static_cast<T*>(dst) + end, value); });
+    parallel_for(n, kGrainBytes * 4 / item_bytes, [&](int64_t begin, int64_t end) {
+      std::fill(static_cast<T*>(dst) + begin, static_cast<T*>(dst) + end, value);
+    });
   });
 }
 

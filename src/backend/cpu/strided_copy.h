@@ -32,9 +32,9 @@ class StridedCopy {
   Kind kind_ = Kind::empty;
   int item_ = 1;
   int64_t size_ = 0;
-  Shape shape_;         // merged; the innermost dimension is the destination's fastest
-  Shape dst_, src_;     // strides in bytes
-  int column_ = -1;     // transpose: the dimension in which the source is contiguous
+  Shape shape_;      // merged; the innermost dimension is the destination's fastest
+  Shape dst_, src_;  // strides in bytes
+  int column_ = -1;  // transpose: the dimension in which the source is contiguous
 };
 
 // Contiguous bytes, over the team.

@@ -76,8 +76,10 @@ void infer_concat(InferContext& c) {
     for (int d = 0; in.rank_known() && d < rank; ++d) {
       if (d != dim) merge_dim(c, common[d], in[d], i, d);
     }
-    if (in.rank_known() && in[dim] >= 0) total += in[dim];
-    else missing = i, ++unknown;
+    if (in.rank_known() && in[dim] >= 0)
+      total += in[dim];
+    else
+      missing = i, ++unknown;
   }
   common[dim] = unknown ? -1 : total;
   c.merge_out(0, common);
@@ -110,16 +112,15 @@ void concat_gradient(GradientBuilder& g) {
   g.give_all(first_n(n), get_op("_backward_Concat"), params, in);
 }
 
-const RegisterOp concat{{
-    .name = "Concat",
-    .doc = "Joins arrays along a dimension.\n\n"
-           "Shapes: the arrays agree in all other dimensions. Dtypes: all the same.",
-    .aliases = {"concat", "_sparse_concat", "_rnn_param_concat", "_npi_rnn_param_concat"},
-    .params = schema_of<ConcatParams>(),
-    .inputs = Inputs::variadic("num_args"),
-    .infer = {infer_concat, infer::same_dtype},
-    .gradient = Gradient(concat_gradient).without_outputs(),
-    .kernels = {{"move", prepare_concat}}}};
+const RegisterOp concat{{.name = "Concat",
+                         .doc = "Joins arrays along a dimension.\n\n"
+                                "Shapes: the arrays agree in all other dimensions. Dtypes: all the same.",
+                         .aliases = {"concat", "_sparse_concat", "_rnn_param_concat", "_npi_rnn_param_concat"},
+                         .params = schema_of<ConcatParams>(),
+                         .inputs = Inputs::variadic("num_args"),
+                         .infer = {infer_concat, infer::same_dtype},
+                         .gradient = Gradient(concat_gradient).without_outputs(),
+                         .kernels = {{"move", prepare_concat}}}};
 
 void infer_concat_backward(InferContext& c) {
   for (size_t i = 0; i < c.out.size(); ++i) c.merge_out(static_cast<int>(i), c.in[i + 1].shape);
@@ -133,7 +134,8 @@ Prepared prepare_concat_backward(const PrepareArgs& args) {
   for (size_t i = 0; i < args.out.size(); ++i) {
     const Shape& out = args.out[i].shape;
     if (args.req[i] != Req::null) {
-      kernel.copy(static_cast<int>(i), Window::all(out), 0, Window::all(head).narrow(dim, at, out[dim]), args.in[0].dtype);
+      kernel.copy(static_cast<int>(i), Window::all(out), 0, Window::all(head).narrow(dim, at, out[dim]),
+                  args.in[0].dtype);
     }
     at += out[dim];
   }
@@ -150,16 +152,16 @@ void infer_all_outputs_first_dtype(InferContext& c) {
   for (size_t i = 0; i < c.out.size(); ++i) c.merge_out_dtype(static_cast<int>(i), c.in[0].dtype);
 }
 
-const RegisterOp backward_concat{{
-    .name = "_backward_Concat",
-    .doc = "Gradient of Concat. Inputs: the head, then the arrays that were joined (their shapes are read).",
-    .params = schema_of<ConcatParams>(),
-    .inputs = Inputs::variadic("num_args"),
-    .outputs = Outputs([](const Params& p) { return static_cast<int>(p.as<ConcatParams>().num_args) - 1; }),
-    .infer = {infer_concat_backward, infer_all_outputs_first_dtype},
-    .gradient = Gradient(concat_backward_gradient).only_heads(),
-    .kernels = {{"move", prepare_concat_backward}},
-    .flags = {.hidden = true}}};
+const RegisterOp backward_concat{
+    {.name = "_backward_Concat",
+     .doc = "Gradient of Concat. Inputs: the head, then the arrays that were joined (their shapes are read).",
+     .params = schema_of<ConcatParams>(),
+     .inputs = Inputs::variadic("num_args"),
+     .outputs = Outputs([](const Params& p) { return static_cast<int>(p.as<ConcatParams>().num_args) - 1; }),
+     .infer = {infer_concat_backward, infer_all_outputs_first_dtype},
+     .gradient = Gradient(concat_backward_gradient).only_heads(),
+     .kernels = {{"move", prepare_concat_backward}},
+     .flags = {.hidden = true}}};
 
 // ---- stack ---------------------------------------------------------------------------------------------------------
 
@@ -202,14 +204,13 @@ void stack_gradient(GradientBuilder& g) {
   g.give_all(first_n(n), get_op("SliceChannel"), params, {&head, 1});
 }
 
-const RegisterOp stack{{
-    .name = "stack",
-    .doc = "Joins arrays of one shape along a new dimension.",
-    .params = schema_of<StackParams>(),
-    .inputs = Inputs::variadic("num_args"),
-    .infer = {infer_stack, infer::same_dtype},
-    .gradient = Gradient(stack_gradient).only_heads(),
-    .kernels = {{"move", prepare_stack}}}};
+const RegisterOp stack{{.name = "stack",
+                        .doc = "Joins arrays of one shape along a new dimension.",
+                        .params = schema_of<StackParams>(),
+                        .inputs = Inputs::variadic("num_args"),
+                        .infer = {infer_stack, infer::same_dtype},
+                        .gradient = Gradient(stack_gradient).only_heads(),
+                        .kernels = {{"move", prepare_stack}}}};
 
 // ---- SliceChannel --------------------------------------------------------------------------------------------------
 
@@ -219,7 +220,8 @@ void infer_split(InferContext& c) {
   if (!in.rank_known()) return;
   const int axis = normalize_axis(p.axis, in.rank(), c.op.name.c_str());
   if (in[axis] >= 0 && in[axis] % p.num_outputs) {
-    c.bad(str("dimension ", axis, " of data ", in, " does not divide into num_outputs = ", p.num_outputs, " equal pieces"));
+    c.bad(str("dimension ", axis, " of data ", in, " does not divide into num_outputs = ", p.num_outputs,
+              " equal pieces"));
   }
   if (in[axis] >= 0 && p.squeeze_axis && in[axis] != p.num_outputs) {
     c.bad(str("squeeze_axis needs pieces of size 1: dimension ", axis, " of data ", in, " has size ", in[axis],
@@ -263,20 +265,20 @@ void join_heads(GradientBuilder& g, int n, int64_t axis, bool squeezed) {
   }
 }
 
-const RegisterOp split{{
-    .name = "SliceChannel",
-    .doc = "Cuts an array into equal pieces along a dimension.\n\n"
-           "Raises an error if the dimension does not divide.",
-    .aliases = {"split"},
-    .params = schema_of<SplitParams>(),
-    .inputs = {"data"},
-    .outputs = Outputs([](const Params& p) { return static_cast<int>(p.as<SplitParams>().num_outputs); }),
-    .infer = {infer_split, infer_all_outputs_first_dtype},
-    .gradient = Gradient([](GradientBuilder& g) {
-                  const auto& p = g.params<SplitParams>();
-                  join_heads(g, static_cast<int>(p.num_outputs), p.axis, p.squeeze_axis);
-                }).only_heads(),
-    .kernels = {{"move", prepare_split}}}};
+const RegisterOp split{
+    {.name = "SliceChannel",
+     .doc = "Cuts an array into equal pieces along a dimension.\n\n"
+            "Raises an error if the dimension does not divide.",
+     .aliases = {"split"},
+     .params = schema_of<SplitParams>(),
+     .inputs = {"data"},
+     .outputs = Outputs([](const Params& p) { return static_cast<int>(p.as<SplitParams>().num_outputs); }),
+     .infer = {infer_split, infer_all_outputs_first_dtype},
+     .gradient = Gradient([](GradientBuilder& g) {
+                   const auto& p = g.params<SplitParams>();
+                   join_heads(g, static_cast<int>(p.num_outputs), p.axis, p.squeeze_axis);
+                 }).only_heads(),
+     .kernels = {{"move", prepare_split}}}};
 
 // ---- _split_v2 -----------------------------------------------------------------------------------------------------
 
@@ -289,7 +291,8 @@ struct SplitV2Params {
     s.field("indices", &SplitV2Params::indices, "Where each piece begins; the first is 0.").required();
     s.field("axis", &SplitV2Params::axis, "The dimension that is cut.");
     s.field("squeeze_axis", &SplitV2Params::squeeze_axis, "Drop the dimension; each piece must have size 1.");
-    s.field("sections", &SplitV2Params::sections, "If positive: the number of equal pieces, instead of indices.").range(0, 1 << 24);
+    s.field("sections", &SplitV2Params::sections, "If positive: the number of equal pieces, instead of indices.")
+        .range(0, 1 << 24);
   }
   int pieces() const { return static_cast<int>(sections > 0 ? sections : indices.rank()); }
 };
@@ -298,7 +301,8 @@ std::vector<int64_t> split_begins(const SplitV2Params& p, int64_t extent, const 
   std::vector<int64_t> begins(p.indices.begin(), p.indices.end());
   if (p.sections > 0) {
     if (extent % p.sections) {
-      fail(ErrorKind::value, op.name, ": a dimension of ", extent, " does not divide into ", p.sections, " equal sections");
+      fail(ErrorKind::value, op.name, ": a dimension of ", extent, " does not divide into ", p.sections,
+           " equal sections");
     }
     begins.resize(p.sections);
     for (int64_t i = 0; i < p.sections; ++i) begins[i] = i * (extent / p.sections);
@@ -340,19 +344,18 @@ Prepared prepare_split_v2(const PrepareArgs& args) {
   return move_pieces(args, axis, split_begins(p, args.in[0].shape[axis], args.op));
 }
 
-const RegisterOp split_v2{{
-    .name = "_split_v2",
-    .doc = "Cuts an array along a dimension at the given indices, or into equal sections.",
-    .aliases = {"_npi_split"},
-    .params = schema_of<SplitV2Params>(),
-    .inputs = {"data"},
-    .outputs = Outputs([](const Params& p) { return p.as<SplitV2Params>().pieces(); }),
-    .infer = {infer_split_v2, infer_all_outputs_first_dtype},
-    .gradient = Gradient([](GradientBuilder& g) {
-                  const auto& p = g.params<SplitV2Params>();
-                  join_heads(g, p.pieces(), p.axis, p.squeeze_axis);
-                }).only_heads(),
-    .kernels = {{"move", prepare_split_v2}}}};
+const RegisterOp split_v2{{.name = "_split_v2",
+                           .doc = "Cuts an array along a dimension at the given indices, or into equal sections.",
+                           .aliases = {"_npi_split"},
+                           .params = schema_of<SplitV2Params>(),
+                           .inputs = {"data"},
+                           .outputs = Outputs([](const Params& p) { return p.as<SplitV2Params>().pieces(); }),
+                           .infer = {infer_split_v2, infer_all_outputs_first_dtype},
+                           .gradient = Gradient([](GradientBuilder& g) {
+                                         const auto& p = g.params<SplitV2Params>();
+                                         join_heads(g, p.pieces(), p.axis, p.squeeze_axis);
+                                       }).only_heads(),
+                           .kernels = {{"move", prepare_split_v2}}}};
 
 }  // namespace
 }  // namespace mxnet::ops

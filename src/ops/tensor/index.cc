@@ -20,8 +20,8 @@ void load_indices(const void* source, DType dtype, int64_t n, int64_t* target) {
   });
 }
 
-void place_indices(int64_t* indices, int64_t n, int64_t extent, IndexMode mode, const char* op) {
-  if (n > 0 && extent == 0) fail(ErrorKind::index, op, ": index ", indices[0], " into a dimension of size 0");
+void place_indices(int64_t* indices, int64_t n, int64_t extent, IndexMode mode) {
+  if (n > 0 && extent == 0) fail(ErrorKind::index, "index ", indices[0], " into a dimension of size 0");
   switch (mode) {
     case IndexMode::clip:
       for (int64_t i = 0; i < n; ++i) indices[i] = clip_index(indices[i], extent);
@@ -32,7 +32,7 @@ void place_indices(int64_t* indices, int64_t n, int64_t extent, IndexMode mode, 
     case IndexMode::raise:
       for (int64_t i = 0; i < n; ++i) {
         if (indices[i] < 0 || indices[i] >= extent) {
-          fail(ErrorKind::index, op, ": index ", indices[i], " is out of bounds for a dimension of size ", extent);
+          fail(ErrorKind::index, "index ", indices[i], " is out of bounds for a dimension of size ", extent);
         }
       }
   }

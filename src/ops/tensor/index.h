@@ -19,9 +19,9 @@ inline int64_t wrap_index(int64_t i, int64_t extent) {
 
 // Reads n indices of any dtype (floats truncate) as int64.
 void load_indices(const void* source, DType dtype, int64_t n, int64_t* target);
-// Brings indices into [0, extent) as the mode says; `raise` throws Error(index) naming `op` for the first bad one.
+// Brings indices into [0, extent) as the mode says; `raise` throws Error(index) for the first bad one.
 // An empty dimension accepts no index in any mode.
-void place_indices(int64_t* indices, int64_t n, int64_t extent, IndexMode mode, const char* op);
+void place_indices(int64_t* indices, int64_t n, int64_t extent, IndexMode mode);
 
 // out[o, r, :] = the sum over k with rows[k] == r of head[o, k, :], in the order of k; zero for rows without one.
 // out is (outer, extent, inner), head (outer, n, inner); rows lie in [0, extent).

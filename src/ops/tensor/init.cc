@@ -76,38 +76,37 @@ Prepared prepare_constant(const PrepareArgs& args) {
   return kernel.finish();
 }
 
-const RegisterOp zeros{{
-    .name = "_zeros",
-    .doc = "An array of zeros.",
-    .params = schema_of<InitParams>(),
-    .inputs = Inputs(std::initializer_list<const char*>{}),
-    .infer = {infer_declared_shape<InitParams>, infer_dtype_param<InitParams>},
-    .gradient = Gradient::zero(),
-    .kernels = {{"fill", prepare_constant<0>}}}};
+const RegisterOp zeros{{.name = "_zeros",
+                        .doc = "An array of zeros.",
+                        .params = schema_of<InitParams>(),
+                        .inputs = Inputs(std::initializer_list<const char*>{}),
+                        .infer = {infer_declared_shape<InitParams>, infer_dtype_param<InitParams>},
+                        .gradient = Gradient::zero(),
+                        .kernels = {{"fill", prepare_constant<0>}}}};
 
-const RegisterOp ones{{
-    .name = "_ones",
-    .doc = "An array of ones.",
-    .params = schema_of<InitParams>(),
-    .inputs = Inputs(std::initializer_list<const char*>{}),
-    .infer = {infer_declared_shape<InitParams>, infer_dtype_param<InitParams>},
-    .gradient = Gradient::zero(),
-    .kernels = {{"fill", prepare_constant<1>}}}};
+const RegisterOp ones{{.name = "_ones",
+                       .doc = "An array of ones.",
+                       .params = schema_of<InitParams>(),
+                       .inputs = Inputs(std::initializer_list<const char*>{}),
+                       .infer = {infer_declared_shape<InitParams>, infer_dtype_param<InitParams>},
+                       .gradient = Gradient::zero(),
+                       .kernels = {{"fill", prepare_constant<1>}}}};
 
 void infer_untyped_dtype(InferContext& c) {
   const int64_t dtype = c.as<UntypedParams>().dtype;
-  if (dtype >= 0) c.merge_out_dtype(0, static_cast<DType>(dtype));
-  else if (c.out[0].dtype == DType::unknown) c.merge_out_dtype(0, DType::f32);
+  if (dtype >= 0)
+    c.merge_out_dtype(0, static_cast<DType>(dtype));
+  else if (c.out[0].dtype == DType::unknown)
+    c.merge_out_dtype(0, DType::f32);
 }
 
-const RegisterOp zeros_without_dtype{{
-    .name = "_zeros_without_dtype",
-    .doc = "An array of zeros whose type inference may choose.",
-    .params = schema_of<UntypedParams>(),
-    .inputs = Inputs(std::initializer_list<const char*>{}),
-    .infer = {infer_declared_shape<UntypedParams>, infer_untyped_dtype},
-    .gradient = Gradient::zero(),
-    .kernels = {{"fill", prepare_constant<0>}}}};
+const RegisterOp zeros_without_dtype{{.name = "_zeros_without_dtype",
+                                      .doc = "An array of zeros whose type inference may choose.",
+                                      .params = schema_of<UntypedParams>(),
+                                      .inputs = Inputs(std::initializer_list<const char*>{}),
+                                      .infer = {infer_declared_shape<UntypedParams>, infer_untyped_dtype},
+                                      .gradient = Gradient::zero(),
+                                      .kernels = {{"fill", prepare_constant<0>}}}};
 
 void infer_full(InferContext& c) {
   if (c.as<FullParams>().shape) c.merge_out(0, *c.as<FullParams>().shape);
@@ -124,15 +123,14 @@ Prepared prepare_full(const PrepareArgs& args) {
       20 + n * item / 16);
 }
 
-const RegisterOp full{{
-    .name = "_full",
-    .doc = "An array filled with a value.",
-    .aliases = {"_npi_full"},
-    .params = schema_of<FullParams>(),
-    .inputs = Inputs(std::initializer_list<const char*>{}),
-    .infer = {infer_full, infer_dtype_param<FullParams>},
-    .gradient = Gradient::zero(),
-    .kernels = {{"fill", prepare_full}}}};
+const RegisterOp full{{.name = "_full",
+                       .doc = "An array filled with a value.",
+                       .aliases = {"_npi_full"},
+                       .params = schema_of<FullParams>(),
+                       .inputs = Inputs(std::initializer_list<const char*>{}),
+                       .infer = {infer_full, infer_dtype_param<FullParams>},
+                       .gradient = Gradient::zero(),
+                       .kernels = {{"fill", prepare_full}}}};
 
 // ---- ranges --------------------------------------------------------------------------------------------------------
 
@@ -193,15 +191,15 @@ Prepared prepare_arange(const PrepareArgs& args) {
   return make_range(args, p.stop || p.infer_range ? p.start : 0, p.step, p.repeat);
 }
 
-const RegisterOp arange{{
-    .name = "_arange",
-    .doc = "Values from start up to stop (left out) in equal steps; with one bound, from 0 up to it.\n\n"
-           "Raises an error if the step is 0 or leads away from stop.",
-    .params = schema_of<RangeParams>(),
-    .inputs = Inputs(std::initializer_list<const char*>{}),
-    .infer = {infer_arange, infer_dtype_param<RangeParams>},
-    .gradient = Gradient::zero(),
-    .kernels = {{"index", prepare_arange}}}};
+const RegisterOp arange{
+    {.name = "_arange",
+     .doc = "Values from start up to stop (left out) in equal steps; with one bound, from 0 up to it.\n\n"
+            "Raises an error if the step is 0 or leads away from stop.",
+     .params = schema_of<RangeParams>(),
+     .inputs = Inputs(std::initializer_list<const char*>{}),
+     .infer = {infer_arange, infer_dtype_param<RangeParams>},
+     .gradient = Gradient::zero(),
+     .kernels = {{"index", prepare_arange}}}};
 
 struct LinspaceParams {
   double start = 0;
@@ -232,16 +230,15 @@ Prepared prepare_linspace(const PrepareArgs& args) {
   return make_range(args, p.start, gaps > 0 ? (p.stop.value_or(p.start) - p.start) / static_cast<double>(gaps) : 0, 1);
 }
 
-const RegisterOp linspace{{
-    .name = "_linspace",
-    .doc = "A number of values at equal distances between two bounds.",
-    .aliases = {"_npi_linspace"},
-    .params = schema_of<LinspaceParams>(),
-    .inputs = Inputs(std::initializer_list<const char*>{}),
-    .infer = {[](InferContext& c) { c.merge_out(0, Shape{c.as<LinspaceParams>().num}); },
-              infer_dtype_param<LinspaceParams>},
-    .gradient = Gradient::zero(),
-    .kernels = {{"index", prepare_linspace}}}};
+const RegisterOp linspace{{.name = "_linspace",
+                           .doc = "A number of values at equal distances between two bounds.",
+                           .aliases = {"_npi_linspace"},
+                           .params = schema_of<LinspaceParams>(),
+                           .inputs = Inputs(std::initializer_list<const char*>{}),
+                           .infer = {[](InferContext& c) { c.merge_out(0, Shape{c.as<LinspaceParams>().num}); },
+                                     infer_dtype_param<LinspaceParams>},
+                           .gradient = Gradient::zero(),
+                           .kernels = {{"index", prepare_linspace}}}};
 
 struct ArangeLikeParams {
   double start = 0, step = 1;
@@ -253,7 +250,8 @@ struct ArangeLikeParams {
     s.field("step", &ArangeLikeParams::step, "Distance of the values.");
     s.field("repeat", &ArangeLikeParams::repeat, "How often each value stands.").range(1, 1e15);
     s.field("ctx", &ArangeLikeParams::ctx, kDeviceDoc);
-    s.field("axis", &ArangeLikeParams::axis, "The dimension of data that gives the length; None fills the shape of data.");
+    s.field("axis", &ArangeLikeParams::axis,
+            "The dimension of data that gives the length; None fills the shape of data.");
   }
 };
 
@@ -270,15 +268,15 @@ Prepared prepare_arange_like(const PrepareArgs& args) {
   return make_range(args, p.start, p.step, p.repeat);
 }
 
-const RegisterOp arange_like{{
-    .name = "_contrib_arange_like",
-    .doc = "Values in equal steps, as many as data has elements (in its shape) or as one of its dimensions.",
-    .aliases = {"_npx_arange_like"},
-    .params = schema_of<ArangeLikeParams>(),
-    .inputs = {"data"},
-    .infer = {infer_arange_like, infer::same_dtype},
-    .gradient = Gradient::zero(),
-    .kernels = {{"index", prepare_arange_like}}}};
+const RegisterOp arange_like{
+    {.name = "_contrib_arange_like",
+     .doc = "Values in equal steps, as many as data has elements (in its shape) or as one of its dimensions.",
+     .aliases = {"_npx_arange_like"},
+     .params = schema_of<ArangeLikeParams>(),
+     .inputs = {"data"},
+     .infer = {infer_arange_like, infer::same_dtype},
+     .gradient = Gradient::zero(),
+     .kernels = {{"index", prepare_arange_like}}}};
 
 // ---- _eye ----------------------------------------------------------------------------------------------------------
 
@@ -316,14 +314,13 @@ Prepared prepare_eye(const PrepareArgs& args) {
       30 + bytes / 16 + ones.cost_ns());
 }
 
-const RegisterOp eye{{
-    .name = "_eye",
-    .doc = "Ones on a diagonal, zeros elsewhere.\n\nShapes: (N, M).",
-    .params = schema_of<EyeParams>(),
-    .inputs = Inputs(std::initializer_list<const char*>{}),
-    .infer = {infer_eye, infer_dtype_param<EyeParams>},
-    .gradient = Gradient::zero(),
-    .kernels = {{"fill", prepare_eye}}}};
+const RegisterOp eye{{.name = "_eye",
+                      .doc = "Ones on a diagonal, zeros elsewhere.\n\nShapes: (N, M).",
+                      .params = schema_of<EyeParams>(),
+                      .inputs = Inputs(std::initializer_list<const char*>{}),
+                      .infer = {infer_eye, infer_dtype_param<EyeParams>},
+                      .gradient = Gradient::zero(),
+                      .kernels = {{"fill", prepare_eye}}}};
 
 }  // namespace
 }  // namespace mxnet::ops

@@ -75,8 +75,11 @@ void MoveKernel::run(const KernelCall& call) const {
 
 Prepared prepare_copy(const PrepareArgs& args) {
   const int64_t bytes = args.in[0].shape.size() * size_of(args.in[0].dtype);
-  return make_kernel([bytes](const KernelCall& c) { if (c.out[0]) cpu::copy_bytes(c.out[0], c.in[0], bytes); },
-                     20 + bytes / 10);
+  return make_kernel(
+      [bytes](const KernelCall& c) {
+        if (c.out[0]) cpu::copy_bytes(c.out[0], c.in[0], bytes);
+      },
+      20 + bytes / 10);
 }
 
 }  // namespace mxnet::ops

@@ -85,26 +85,25 @@ Prepared prepare_tile_backward(const PrepareArgs& args) {
 
 constexpr char kTile[] = "tile", kTileBackward[] = "_backward_tile";
 
-const RegisterOp tile{{
-    .name = kTile,
-    .doc = "Repeats the whole array along dimensions.\n\n"
-           "Shapes: output dimension i is dimension i of data times reps[i], both aligned at the last dimension.",
-    .aliases = {"_npi_tile"},
-    .params = schema_of<TileParams>(),
-    .inputs = {"data"},
-    .infer = {infer_tile, infer::same_dtype},
-    .gradient = Gradient(give_backward<kTileBackward>).without_outputs(),
-    .kernels = {{"move", prepare_tile}}}};
+const RegisterOp tile{
+    {.name = kTile,
+     .doc = "Repeats the whole array along dimensions.\n\n"
+            "Shapes: output dimension i is dimension i of data times reps[i], both aligned at the last dimension.",
+     .aliases = {"_npi_tile"},
+     .params = schema_of<TileParams>(),
+     .inputs = {"data"},
+     .infer = {infer_tile, infer::same_dtype},
+     .gradient = Gradient(give_backward<kTileBackward>).without_outputs(),
+     .kernels = {{"move", prepare_tile}}}};
 
-const RegisterOp backward_tile{{
-    .name = kTileBackward,
-    .doc = "Gradient of tile: the sum of the heads of all copies of an element.",
-    .params = schema_of<TileParams>(),
-    .inputs = {"data", "head"},
-    .infer = {infer_backward_like_first, infer_head_dtype},
-    .gradient = Gradient(give_forward_again<kTile>).only_heads(),
-    .kernels = {{"index", prepare_tile_backward}},
-    .flags = {.hidden = true}}};
+const RegisterOp backward_tile{{.name = kTileBackward,
+                                .doc = "Gradient of tile: the sum of the heads of all copies of an element.",
+                                .params = schema_of<TileParams>(),
+                                .inputs = {"data", "head"},
+                                .infer = {infer_backward_like_first, infer_head_dtype},
+                                .gradient = Gradient(give_forward_again<kTile>).only_heads(),
+                                .kernels = {{"index", prepare_tile_backward}},
+                                .flags = {.hidden = true}}};
 
 // ---- repeat --------------------------------------------------------------------------------------------------------
 
@@ -161,25 +160,23 @@ Prepared prepare_repeat_backward(const PrepareArgs& args) {
 
 constexpr char kRepeat[] = "repeat", kRepeatBackward[] = "_backward_repeat";
 
-const RegisterOp repeat{{
-    .name = kRepeat,
-    .doc = "Repeats each element, along a dimension or of the flattened array.",
-    .aliases = {"_np_repeat"},
-    .params = schema_of<RepeatParams>(),
-    .inputs = {"data"},
-    .infer = {infer_repeat, infer::same_dtype},
-    .gradient = Gradient(give_backward<kRepeatBackward>).without_outputs(),
-    .kernels = {{"move", prepare_repeat}}}};
+const RegisterOp repeat{{.name = kRepeat,
+                         .doc = "Repeats each element, along a dimension or of the flattened array.",
+                         .aliases = {"_np_repeat"},
+                         .params = schema_of<RepeatParams>(),
+                         .inputs = {"data"},
+                         .infer = {infer_repeat, infer::same_dtype},
+                         .gradient = Gradient(give_backward<kRepeatBackward>).without_outputs(),
+                         .kernels = {{"move", prepare_repeat}}}};
 
-const RegisterOp backward_repeat{{
-    .name = kRepeatBackward,
-    .doc = "Gradient of repeat: the sum of the heads of all copies of an element.",
-    .params = schema_of<RepeatParams>(),
-    .inputs = {"data", "head"},
-    .infer = {infer_backward_like_first, infer_head_dtype},
-    .gradient = Gradient(give_forward_again<kRepeat>).only_heads(),
-    .kernels = {{"index", prepare_repeat_backward}},
-    .flags = {.hidden = true}}};
+const RegisterOp backward_repeat{{.name = kRepeatBackward,
+                                  .doc = "Gradient of repeat: the sum of the heads of all copies of an element.",
+                                  .params = schema_of<RepeatParams>(),
+                                  .inputs = {"data", "head"},
+                                  .infer = {infer_backward_like_first, infer_head_dtype},
+                                  .gradient = Gradient(give_forward_again<kRepeat>).only_heads(),
+                                  .kernels = {{"index", prepare_repeat_backward}},
+                                  .flags = {.hidden = true}}};
 
 // ---- Pad -----------------------------------------------------------------------------------------------------------
 
@@ -194,7 +191,8 @@ struct PadParams {
              {{"constant", PadMode::constant}, {"edge", PadMode::edge}, {"reflect", PadMode::reflect}},
              "What the border holds: a number, the nearest element, or the elements mirrored at the edge.")
         .required();
-    s.field("pad_width", &PadParams::pad_width, "Elements before and after each dimension: (b0, a0, b1, a1, ...).").required();
+    s.field("pad_width", &PadParams::pad_width, "Elements before and after each dimension: (b0, a0, b1, a1, ...).")
+        .required();
     s.field("constant_value", &PadParams::constant_value, "The number for mode constant.");
     s.validate([](const PadParams& p) {
       for (dim_t w : p.pad_width) {
@@ -216,7 +214,8 @@ void infer_pad(InferContext& c) {
     const int64_t before = p.pad_width[2 * d], after = p.pad_width[2 * d + 1];
     const int64_t most = p.mode == PadMode::reflect ? in[d] - 1 : in[d] > 0 ? INT64_MAX : 0;
     if (p.mode != PadMode::constant && std::max(before, after) > std::max<int64_t>(most, 0)) {
-      c.bad(str("pad_width ", before, ", ", after, " of dimension ", d, " is too wide for size ", in[d], " in this mode"));
+      c.bad(str("pad_width ", before, ", ", after, " of dimension ", d, " is too wide for size ", in[d],
+                " in this mode"));
     }
     in[d] += before + after;
   }
@@ -271,26 +270,26 @@ void pad_backward_gradient(GradientBuilder& g) {
   g.give_all({1}, kPad, {g.head(0)}, make_params<PadParams>(p));
 }
 
-const RegisterOp pad{{
-    .name = kPad,
-    .doc = "Adds a border.\n\nShapes: output dimension i is pad_width[2i] + dimension i of data + pad_width[2i + 1].\n\n"
-           "Raises an error if the border of mode reflect is wider than the dimension less one.",
-    .aliases = {"pad"},
-    .params = schema_of<PadParams>(),
-    .inputs = {"data"},
-    .infer = {infer_pad, infer::same_dtype},
-    .gradient = Gradient(give_backward<kPadBackward>).without_outputs(),
-    .kernels = {{"move", prepare_pad}}}};
+const RegisterOp pad{
+    {.name = kPad,
+     .doc =
+         "Adds a border.\n\nShapes: output dimension i is pad_width[2i] + dimension i of data + pad_width[2i + 1].\n\n"
+         "Raises an error if the border of mode reflect is wider than the dimension less one.",
+     .aliases = {"pad"},
+     .params = schema_of<PadParams>(),
+     .inputs = {"data"},
+     .infer = {infer_pad, infer::same_dtype},
+     .gradient = Gradient(give_backward<kPadBackward>).without_outputs(),
+     .kernels = {{"move", prepare_pad}}}};
 
-const RegisterOp backward_pad{{
-    .name = kPadBackward,
-    .doc = "Gradient of Pad.",
-    .params = schema_of<PadParams>(),
-    .inputs = {"data", "head"},
-    .infer = {infer_backward_like_first, infer_head_dtype},
-    .gradient = Gradient(pad_backward_gradient).only_heads(),
-    .kernels = {{"index", prepare_pad_backward}},
-    .flags = {.hidden = true}}};
+const RegisterOp backward_pad{{.name = kPadBackward,
+                               .doc = "Gradient of Pad.",
+                               .params = schema_of<PadParams>(),
+                               .inputs = {"data", "head"},
+                               .infer = {infer_backward_like_first, infer_head_dtype},
+                               .gradient = Gradient(pad_backward_gradient).only_heads(),
+                               .kernels = {{"index", prepare_pad_backward}},
+                               .flags = {.hidden = true}}};
 
 // ---- diag ----------------------------------------------------------------------------------------------------------
 
@@ -372,25 +371,24 @@ Prepared prepare_diag_backward(const PrepareArgs& args) {
 
 constexpr char kDiag[] = "diag", kDiagBackward[] = "_backward_diag";
 
-const RegisterOp diag{{
-    .name = kDiag,
-    .doc = "A diagonal matrix of a 1-d array, or the diagonals of the matrices of an array with more dimensions.\n\n"
-           "Shapes: (n,) to (n + |k|, n + |k|); else the dimensions without axis1 and axis2, then the diagonal.",
-    .params = schema_of<DiagParams>(),
-    .inputs = {"data"},
-    .infer = {infer_diag, infer::same_dtype},
-    .gradient = Gradient(give_backward<kDiagBackward>).without_outputs(),
-    .kernels = {{"move", prepare_diag}}}};
+const RegisterOp diag{
+    {.name = kDiag,
+     .doc = "A diagonal matrix of a 1-d array, or the diagonals of the matrices of an array with more dimensions.\n\n"
+            "Shapes: (n,) to (n + |k|, n + |k|); else the dimensions without axis1 and axis2, then the diagonal.",
+     .params = schema_of<DiagParams>(),
+     .inputs = {"data"},
+     .infer = {infer_diag, infer::same_dtype},
+     .gradient = Gradient(give_backward<kDiagBackward>).without_outputs(),
+     .kernels = {{"move", prepare_diag}}}};
 
-const RegisterOp backward_diag{{
-    .name = kDiagBackward,
-    .doc = "Gradient of diag.",
-    .params = schema_of<DiagParams>(),
-    .inputs = {"data", "head"},
-    .infer = {infer_backward_like_first, infer_head_dtype},
-    .gradient = Gradient(give_forward_again<kDiag>).only_heads(),
-    .kernels = {{"move", prepare_diag_backward}},
-    .flags = {.hidden = true}}};
+const RegisterOp backward_diag{{.name = kDiagBackward,
+                                .doc = "Gradient of diag.",
+                                .params = schema_of<DiagParams>(),
+                                .inputs = {"data", "head"},
+                                .infer = {infer_backward_like_first, infer_head_dtype},
+                                .gradient = Gradient(give_forward_again<kDiag>).only_heads(),
+                                .kernels = {{"move", prepare_diag_backward}},
+                                .flags = {.hidden = true}}};
 
 }  // namespace
 }  // namespace mxnet::ops

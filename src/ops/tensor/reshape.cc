@@ -23,9 +23,10 @@ struct ReshapeParams {
   Shape target_shape;
   bool keep_highest = false;
   static void declare(ParamSchemaOf<ReshapeParams>& s) {
-    s.field("shape", &ReshapeParams::shape,
-            "The new shape. 0 keeps the dimension, -1 is inferred from the size, -2 keeps all that remain, -3 joins two, "
-            "-4 splits one into the next two numbers.");
+    s.field(
+        "shape", &ReshapeParams::shape,
+        "The new shape. 0 keeps the dimension, -1 is inferred from the size, -2 keeps all that remain, -3 joins two, "
+        "-4 splits one into the next two numbers.");
     s.field("reverse", &ReshapeParams::reverse, "Match the codes from the last dimension on.");
     s.field("target_shape", &ReshapeParams::target_shape, "Older form of shape, where 0 is inferred.");
     s.field("keep_highest", &ReshapeParams::keep_highest, "With target_shape: keep the first dimension.");
@@ -82,7 +83,8 @@ class ReshapeCodes {
     if (whole >= 0) {
       if (a == -1) a = b ? whole / b : 0;
       if (b == -1) b = a ? whole / a : 0;
-      if (a * b != whole) c_.bad(str("the code -4 in shape cannot split a dimension of ", whole, " into ", a, " x ", b));
+      if (a * b != whole)
+        c_.bad(str("the code -4 in shape cannot split a dimension of ", whole, " into ", a, " x ", b));
     }
     out_.push_back(a);
     out_.push_back(b);
@@ -148,7 +150,8 @@ void infer_reshape(InferContext& c) {
   c.merge_out(0, out);
   const Shape& known_out = c.out[0].shape;
   if (in.known() && known_out.known() && in.size() != known_out.size()) {
-    c.bad(str("cannot reshape ", in, " (", in.size(), " elements) to ", known_out, " (", known_out.size(), " elements)"));
+    c.bad(
+        str("cannot reshape ", in, " (", in.size(), " elements) to ", known_out, " (", known_out.size(), " elements)"));
   }
   const auto unknown = std::count_if(in.begin(), in.end(), [](dim_t d) { return d < 0; });
   if (unknown == 1 && known_out.known()) {
@@ -158,20 +161,21 @@ void infer_reshape(InferContext& c) {
   }
 }
 
-const RegisterOp reshape{{
-    .name = "Reshape",
-    .doc = "Gives the elements another shape, in the same order.\n\n"
-           "Codes in shape: 0 keeps a dimension of the input, -1 (once) is inferred from the number of elements, -2 keeps all "
-           "remaining dimensions, -3 joins the next two, -4 splits the next one into the two sizes that follow (one may be -1). "
-           "With reverse=True the codes are matched from the right.\n\n"
-           "Raises an error if the numbers of elements differ.",
-    .aliases = {"reshape"},
-    .params = schema_of<ReshapeParams>(),
-    .inputs = {"data"},
-    .infer = {infer_reshape, infer::same_dtype},
-    .gradient = Gradient(like_input_gradient).without_outputs(),
-    .kernels = {{"copy", prepare_copy}},
-    .flags = kViewFlags}};
+const RegisterOp reshape{{.name = "Reshape",
+                          .doc = "Gives the elements another shape, in the same order.\n\n"
+                                 "Codes in shape: 0 keeps a dimension of the input, -1 (once) is inferred from the "
+                                 "number of elements, -2 keeps all "
+                                 "remaining dimensions, -3 joins the next two, -4 splits the next one into the two "
+                                 "sizes that follow (one may be -1). "
+                                 "With reverse=True the codes are matched from the right.\n\n"
+                                 "Raises an error if the numbers of elements differ.",
+                          .aliases = {"reshape"},
+                          .params = schema_of<ReshapeParams>(),
+                          .inputs = {"data"},
+                          .infer = {infer_reshape, infer::same_dtype},
+                          .gradient = Gradient(like_input_gradient).without_outputs(),
+                          .kernels = {{"copy", prepare_copy}},
+                          .flags = kViewFlags}};
 
 // ---- Flatten -------------------------------------------------------------------------------------------------------
 
@@ -190,15 +194,15 @@ void infer_flatten(InferContext& c) {
   }
 }
 
-const RegisterOp flatten{{
-    .name = "Flatten",
-    .doc = "Joins all dimensions after the first.\n\nShapes: data (d0, d1, ..., dk), output (d0, d1 * ... * dk).",
-    .aliases = {"flatten", "_npx_batch_flatten"},
-    .inputs = {"data"},
-    .infer = {infer_flatten, infer::same_dtype},
-    .gradient = Gradient(like_input_gradient).without_outputs(),
-    .kernels = {{"copy", prepare_copy}},
-    .flags = kViewFlags}};
+const RegisterOp flatten{
+    {.name = "Flatten",
+     .doc = "Joins all dimensions after the first.\n\nShapes: data (d0, d1, ..., dk), output (d0, d1 * ... * dk).",
+     .aliases = {"flatten", "_npx_batch_flatten"},
+     .inputs = {"data"},
+     .infer = {infer_flatten, infer::same_dtype},
+     .gradient = Gradient(like_input_gradient).without_outputs(),
+     .kernels = {{"copy", prepare_copy}},
+     .flags = kViewFlags}};
 
 // ---- reshape_like --------------------------------------------------------------------------------------------------
 
@@ -212,8 +216,8 @@ struct ReshapeLikeParams {
   }
 };
 
-std::pair<int, int> axis_range(const InferContext& c, std::optional<int64_t> begin, std::optional<int64_t> end, int rank,
-                               const char* side) {
+std::pair<int, int> axis_range(const InferContext& c, std::optional<int64_t> begin, std::optional<int64_t> end,
+                               int rank, const char* side) {
   int64_t b = begin.value_or(0), e = end.value_or(rank);
   if (b < 0) b += rank;
   if (e < 0) e += rank;
@@ -249,17 +253,18 @@ void infer_first_dtype(InferContext& c) {
   if (c.in[1].dtype == DType::unknown) c.merge_in_dtype(1, c.in[0].dtype);
 }
 
-const RegisterOp reshape_like{{
-    .name = "reshape_like",
-    .doc = "Gives lhs the shape of rhs, or replaces dimensions [lhs_begin, lhs_end) of lhs by [rhs_begin, rhs_end) of rhs.\n\n"
-           "Only the shape of rhs is read. Raises an error if the numbers of elements differ.",
-    .aliases = {"_npx_reshape_like"},
-    .params = schema_of<ReshapeLikeParams>(),
-    .inputs = {"lhs", "rhs"},
-    .infer = {infer_reshape_like, infer_first_dtype},
-    .gradient = Gradient(like_input_gradient).without_outputs(),
-    .kernels = {{"copy", prepare_copy}},
-    .flags = kViewFlags}};
+const RegisterOp reshape_like{{.name = "reshape_like",
+                               .doc =
+                                   "Gives lhs the shape of rhs, or replaces dimensions [lhs_begin, lhs_end) of lhs by "
+                                   "[rhs_begin, rhs_end) of rhs.\n\n"
+                                   "Only the shape of rhs is read. Raises an error if the numbers of elements differ.",
+                               .aliases = {"_npx_reshape_like"},
+                               .params = schema_of<ReshapeLikeParams>(),
+                               .inputs = {"lhs", "rhs"},
+                               .infer = {infer_reshape_like, infer_first_dtype},
+                               .gradient = Gradient(like_input_gradient).without_outputs(),
+                               .kernels = {{"copy", prepare_copy}},
+                               .flags = kViewFlags}};
 
 // ---- expand_dims, squeeze ------------------------------------------------------------------------------------------
 
@@ -285,16 +290,16 @@ void infer_expand_dims(InferContext& c) {
   }
 }
 
-const RegisterOp expand_dims{{
-    .name = "expand_dims",
-    .doc = "Inserts a dimension of size 1 before `axis`.\n\nShapes: data (d0, ..., dk), output one dimension more.",
-    .aliases = {"_npi_expand_dims"},
-    .params = schema_of<ExpandDimsParams>(),
-    .inputs = {"data"},
-    .infer = {infer_expand_dims, infer::same_dtype},
-    .gradient = Gradient(like_input_gradient).without_outputs(),
-    .kernels = {{"copy", prepare_copy}},
-    .flags = kViewFlags}};
+const RegisterOp expand_dims{
+    {.name = "expand_dims",
+     .doc = "Inserts a dimension of size 1 before `axis`.\n\nShapes: data (d0, ..., dk), output one dimension more.",
+     .aliases = {"_npi_expand_dims"},
+     .params = schema_of<ExpandDimsParams>(),
+     .inputs = {"data"},
+     .infer = {infer_expand_dims, infer::same_dtype},
+     .gradient = Gradient(like_input_gradient).without_outputs(),
+     .kernels = {{"copy", prepare_copy}},
+     .flags = kViewFlags}};
 
 struct SqueezeParams {
   std::optional<Shape> axis;
@@ -327,28 +332,26 @@ void infer_squeeze(InferContext& c) {
   c.merge_out(0, out);
 }
 
-const RegisterOp squeeze{{
-    .name = "squeeze",
-    .doc = "Drops dimensions of size 1; at least one dimension stays.\n\n"
-           "Raises an error if a dimension named by axis has another size.",
-    .params = schema_of<SqueezeParams>(),
-    .inputs = {"data"},
-    .infer = {infer_squeeze, infer::same_dtype},
-    .gradient = Gradient(like_input_gradient).without_outputs(),
-    .kernels = {{"copy", prepare_copy}},
-    .flags = kViewFlags}};
+const RegisterOp squeeze{{.name = "squeeze",
+                          .doc = "Drops dimensions of size 1; at least one dimension stays.\n\n"
+                                 "Raises an error if a dimension named by axis has another size.",
+                          .params = schema_of<SqueezeParams>(),
+                          .inputs = {"data"},
+                          .infer = {infer_squeeze, infer::same_dtype},
+                          .gradient = Gradient(like_input_gradient).without_outputs(),
+                          .kernels = {{"copy", prepare_copy}},
+                          .flags = kViewFlags}};
 
 // ---- _copyto -------------------------------------------------------------------------------------------------------
 
-const RegisterOp copyto{{
-    .name = "_copyto",
-    .doc = "Copies an array.",
-    .aliases = {"_npi_copyto"},
-    .inputs = {"data"},
-    .infer = {infer::same_shape, infer::same_dtype},
-    .gradient = Gradient([](GradientBuilder& g) { g.give(0, g.head(0)); }).only_heads(),
-    .kernels = {{"copy", prepare_copy}},
-    .flags = kViewFlags}};
+const RegisterOp copyto{{.name = "_copyto",
+                         .doc = "Copies an array.",
+                         .aliases = {"_npi_copyto"},
+                         .inputs = {"data"},
+                         .infer = {infer::same_shape, infer::same_dtype},
+                         .gradient = Gradient([](GradientBuilder& g) { g.give(0, g.head(0)); }).only_heads(),
+                         .kernels = {{"copy", prepare_copy}},
+                         .flags = kViewFlags}};
 
 // ---- shape_array, size_array ---------------------------------------------------------------------------------------
 
@@ -364,28 +367,28 @@ Prepared prepare_shape_array(const PrepareArgs& args) {
       20);
 }
 
-const RegisterOp shape_array{{
-    .name = "shape_array",
-    .doc = "The shape of data as a 1-d int64 array.",
-    .aliases = {"_npx_shape_array"},
-    .inputs = {"data"},
-    .infer = {infer_shape_array, infer::out_dtype<DType::i64>},
-    .gradient = Gradient::zero(),
-    .kernels = {{"index", prepare_shape_array}}}};
+const RegisterOp shape_array{{.name = "shape_array",
+                              .doc = "The shape of data as a 1-d int64 array.",
+                              .aliases = {"_npx_shape_array"},
+                              .inputs = {"data"},
+                              .infer = {infer_shape_array, infer::out_dtype<DType::i64>},
+                              .gradient = Gradient::zero(),
+                              .kernels = {{"index", prepare_shape_array}}}};
 
 Prepared prepare_size_array(const PrepareArgs& args) {
-  return make_kernel([size = args.in[0].shape.size()](const KernelCall& c) {
-    if (c.out[0]) *static_cast<int64_t*>(c.out[0]) = size;
-  }, 20);
+  return make_kernel(
+      [size = args.in[0].shape.size()](const KernelCall& c) {
+        if (c.out[0]) *static_cast<int64_t*>(c.out[0]) = size;
+      },
+      20);
 }
 
-const RegisterOp size_array{{
-    .name = "size_array",
-    .doc = "The number of elements of data as an int64 array of shape (1,).",
-    .inputs = {"data"},
-    .infer = {[](InferContext& c) { c.merge_out(0, Shape{1}); }, infer::out_dtype<DType::i64>},
-    .gradient = Gradient::zero(),
-    .kernels = {{"index", prepare_size_array}}}};
+const RegisterOp size_array{{.name = "size_array",
+                             .doc = "The number of elements of data as an int64 array of shape (1,).",
+                             .inputs = {"data"},
+                             .infer = {[](InferContext& c) { c.merge_out(0, Shape{1}); }, infer::out_dtype<DType::i64>},
+                             .gradient = Gradient::zero(),
+                             .kernels = {{"index", prepare_size_array}}}};
 
 }  // namespace
 }  // namespace mxnet::ops

@@ -80,7 +80,9 @@ struct SliceParams {
   OptionalTuple begin, end, step;
   template <typename P>
   static void declare_range(ParamSchemaOf<P>& s) {
-    s.field("begin", &P::begin, "First index of each leading dimension; None is the start.").required().type("Shape(tuple)");
+    s.field("begin", &P::begin, "First index of each leading dimension; None is the start.")
+        .required()
+        .type("Shape(tuple)");
     s.field("end", &P::end, "Index after the last; None is the end.").required().type("Shape(tuple)");
     s.field("step", &P::step, "Steps, not 0; None is 1.").type("Shape(tuple)");
     s.validate([](const P& p) {
@@ -118,36 +120,39 @@ std::vector<Range> slice_ranges(const OpDef& op, const Params& params, std::span
   std::vector<Range> ranges(p.begin.size());
   for (size_t i = 0; i < ranges.size(); ++i) {
     const int64_t extent = shape[static_cast<int>(i)], step = p.step.empty() ? 1 : p.step[i].value_or(1);
-    if (extent < 0) ranges[i].count = !p.begin[i] && !p.end[i] && step == 1 ? extent : -1;
-    else ranges[i] = clamp_range(p.begin[i], p.end[i], step, extent);
+    if (extent < 0)
+      ranges[i].count = !p.begin[i] && !p.end[i] && step == 1 ? extent : -1;
+    else
+      ranges[i] = clamp_range(p.begin[i], p.end[i], step, extent);
   }
   return ranges;
 }
 constexpr RangesFn kSlice = slice_ranges<SliceParams>;
 
-const RegisterOp slice{{
-    .name = "slice",
-    .doc = "The window data[begin:end:step] over the leading dimensions, copied.\n\n"
-           "Indices count from the end when negative and are clipped; a negative step walks backward.\n\n"
-           "Raises an error if begin, end and step have different lengths or a step is 0.",
-    .aliases = {"crop", "_sparse_slice", "_npi_slice", "_npx_slice"},
-    .params = schema_of<SliceParams>(),
-    .inputs = {"data"},
-    .infer = {infer_window<kSlice>, infer::same_dtype},
-    .gradient = Gradient([](GradientBuilder& g) {
-                  g.give_all({0}, "_backward_slice", {g.input(0), g.head(0)}, g.params_ref());
-                }).without_outputs(),
-    .kernels = {{"move", prepare_window<kSlice>}}}};
+const RegisterOp slice{
+    {.name = "slice",
+     .doc = "The window data[begin:end:step] over the leading dimensions, copied.\n\n"
+            "Indices count from the end when negative and are clipped; a negative step walks backward.\n\n"
+            "Raises an error if begin, end and step have different lengths or a step is 0.",
+     .aliases = {"crop", "_sparse_slice", "_npi_slice", "_npx_slice"},
+     .params = schema_of<SliceParams>(),
+     .inputs = {"data"},
+     .infer = {infer_window<kSlice>, infer::same_dtype},
+     .gradient = Gradient([](GradientBuilder& g) {
+                   g.give_all({0}, "_backward_slice", {g.input(0), g.head(0)}, g.params_ref());
+                 }).without_outputs(),
+     .kernels = {{"move", prepare_window<kSlice>}}}};
 
-const RegisterOp backward_slice{{
-    .name = "_backward_slice",
-    .doc = "Gradient of slice: head inside the window of an array like data, zero outside.",
-    .params = schema_of<SliceParams>(),
-    .inputs = {"data", "head"},
-    .infer = {infer_like_first, infer_head_dtype},
-    .gradient = Gradient([](GradientBuilder& g) { g.give_all({1}, "slice", {g.head(0)}, g.params_ref()); }).only_heads(),
-    .kernels = {{"move", prepare_window_backward<kSlice>}},
-    .flags = {.hidden = true}}};
+const RegisterOp backward_slice{
+    {.name = "_backward_slice",
+     .doc = "Gradient of slice: head inside the window of an array like data, zero outside.",
+     .params = schema_of<SliceParams>(),
+     .inputs = {"data", "head"},
+     .infer = {infer_like_first, infer_head_dtype},
+     .gradient =
+         Gradient([](GradientBuilder& g) { g.give_all({1}, "slice", {g.head(0)}, g.params_ref()); }).only_heads(),
+     .kernels = {{"move", prepare_window_backward<kSlice>}},
+     .flags = {.hidden = true}}};
 
 // ---- slice_axis ----------------------------------------------------------------------------------------------------
 
@@ -182,27 +187,28 @@ std::vector<Range> slice_axis_ranges(const OpDef& op, const Params& params, std:
   return ranges;
 }
 
-const RegisterOp slice_axis{{
-    .name = "slice_axis",
-    .doc = "The indices [begin, end) of one dimension, copied.\n\n"
-           "Raises an error if the range is empty or leaves the dimension.",
-    .params = schema_of<SliceAxisParams>(),
-    .inputs = {"data"},
-    .infer = {infer_window<slice_axis_ranges>, infer::same_dtype},
-    .gradient = Gradient([](GradientBuilder& g) {
-                  g.give_all({0}, "_backward_slice_axis", {g.input(0), g.head(0)}, g.params_ref());
-                }).without_outputs(),
-    .kernels = {{"move", prepare_window<slice_axis_ranges>}}}};
+const RegisterOp slice_axis{{.name = "slice_axis",
+                             .doc = "The indices [begin, end) of one dimension, copied.\n\n"
+                                    "Raises an error if the range is empty or leaves the dimension.",
+                             .params = schema_of<SliceAxisParams>(),
+                             .inputs = {"data"},
+                             .infer = {infer_window<slice_axis_ranges>, infer::same_dtype},
+                             .gradient = Gradient([](GradientBuilder& g) {
+                                           g.give_all({0}, "_backward_slice_axis", {g.input(0), g.head(0)},
+                                                      g.params_ref());
+                                         }).without_outputs(),
+                             .kernels = {{"move", prepare_window<slice_axis_ranges>}}}};
 
-const RegisterOp backward_slice_axis{{
-    .name = "_backward_slice_axis",
-    .doc = "Gradient of slice_axis.",
-    .params = schema_of<SliceAxisParams>(),
-    .inputs = {"data", "head"},
-    .infer = {infer_like_first, infer_head_dtype},
-    .gradient = Gradient([](GradientBuilder& g) { g.give_all({1}, "slice_axis", {g.head(0)}, g.params_ref()); }).only_heads(),
-    .kernels = {{"move", prepare_window_backward<slice_axis_ranges>}},
-    .flags = {.hidden = true}}};
+const RegisterOp backward_slice_axis{{.name = "_backward_slice_axis",
+                                      .doc = "Gradient of slice_axis.",
+                                      .params = schema_of<SliceAxisParams>(),
+                                      .inputs = {"data", "head"},
+                                      .infer = {infer_like_first, infer_head_dtype},
+                                      .gradient = Gradient([](GradientBuilder& g) {
+                                                    g.give_all({1}, "slice_axis", {g.head(0)}, g.params_ref());
+                                                  }).only_heads(),
+                                      .kernels = {{"move", prepare_window_backward<slice_axis_ranges>}},
+                                      .flags = {.hidden = true}}};
 
 // ---- slice_like ----------------------------------------------------------------------------------------------------
 
@@ -248,29 +254,29 @@ void infer_two_dtypes(InferContext& c) {
   if (c.in[1].dtype == DType::unknown) c.merge_in_dtype(1, c.in[0].dtype);
 }
 
-const RegisterOp slice_like{{
-    .name = "slice_like",
-    .doc = "The leading part of data with the sizes of shape_like in some or all dimensions.\n\n"
-           "Only the shape of shape_like is read. Raises an error if it is larger.",
-    .params = schema_of<SliceLikeParams>(),
-    .inputs = {"data", "shape_like"},
-    .infer = {infer_window<slice_like_ranges>, infer_two_dtypes},
-    .gradient = Gradient([](GradientBuilder& g) {
-                  g.give_all({0}, "_backward_slice_like", {g.input(0), g.input(1), g.head(0)}, g.params_ref());
-                }).without_outputs(),
-    .kernels = {{"move", prepare_window<slice_like_ranges>}}}};
+const RegisterOp slice_like{
+    {.name = "slice_like",
+     .doc = "The leading part of data with the sizes of shape_like in some or all dimensions.\n\n"
+            "Only the shape of shape_like is read. Raises an error if it is larger.",
+     .params = schema_of<SliceLikeParams>(),
+     .inputs = {"data", "shape_like"},
+     .infer = {infer_window<slice_like_ranges>, infer_two_dtypes},
+     .gradient = Gradient([](GradientBuilder& g) {
+                   g.give_all({0}, "_backward_slice_like", {g.input(0), g.input(1), g.head(0)}, g.params_ref());
+                 }).without_outputs(),
+     .kernels = {{"move", prepare_window<slice_like_ranges>}}}};
 
-const RegisterOp backward_slice_like{{
-    .name = "_backward_slice_like",
-    .doc = "Gradient of slice_like.",
-    .params = schema_of<SliceLikeParams>(),
-    .inputs = {"data", "shape_like", "head"},
-    .infer = {infer_like_first, infer_head_dtype},
-    .gradient = Gradient([](GradientBuilder& g) {
-                  g.give_all({2}, "slice_like", {g.head(0), g.input(1)}, g.params_ref());
-                }).without_outputs(),
-    .kernels = {{"move", prepare_window_backward<slice_like_ranges>}},
-    .flags = {.hidden = true}}};
+const RegisterOp backward_slice_like{{.name = "_backward_slice_like",
+                                      .doc = "Gradient of slice_like.",
+                                      .params = schema_of<SliceLikeParams>(),
+                                      .inputs = {"data", "shape_like", "head"},
+                                      .infer = {infer_like_first, infer_head_dtype},
+                                      .gradient = Gradient([](GradientBuilder& g) {
+                                                    g.give_all({2}, "slice_like", {g.head(0), g.input(1)},
+                                                               g.params_ref());
+                                                  }).without_outputs(),
+                                      .kernels = {{"move", prepare_window_backward<slice_like_ranges>}},
+                                      .flags = {.hidden = true}}};
 
 // ---- _slice_assign -------------------------------------------------------------------------------------------------
 
@@ -301,16 +307,15 @@ void slice_assign_gradient(GradientBuilder& g) {
   g.give_all({1}, "slice", {g.head(0)}, g.params_ref());
 }
 
-const RegisterOp slice_assign{{
-    .name = "_slice_assign",
-    .doc = "lhs with its window [begin:end:step] replaced by rhs.",
-    .aliases = {"_crop_assign", "_npi_slice_assign"},
-    .params = schema_of<SliceParams>(),
-    .inputs = {"lhs", "rhs"},
-    .infer = {infer_slice_assign, infer::same_dtype},
-    .gradient = Gradient(slice_assign_gradient).only_heads(),
-    .kernels = {{"move", prepare_slice_assign}},
-    .flags = {.inplace = true}}};
+const RegisterOp slice_assign{{.name = "_slice_assign",
+                               .doc = "lhs with its window [begin:end:step] replaced by rhs.",
+                               .aliases = {"_crop_assign", "_npi_slice_assign"},
+                               .params = schema_of<SliceParams>(),
+                               .inputs = {"lhs", "rhs"},
+                               .infer = {infer_slice_assign, infer::same_dtype},
+                               .gradient = Gradient(slice_assign_gradient).only_heads(),
+                               .kernels = {{"move", prepare_slice_assign}},
+                               .flags = {.inplace = true}}};
 
 Prepared prepare_slice_assign_scalar(const PrepareArgs& args) {
   const Shape& shape = args.in[0].shape;
@@ -340,16 +345,15 @@ void infer_slice_assign_scalar(InferContext& c) {
   if (c.in[0].shape.rank_known()) slice_ranges<SliceAssignScalarParams>(c.op, c.params, c.in);
 }
 
-const RegisterOp slice_assign_scalar{{
-    .name = "_slice_assign_scalar",
-    .doc = "data with its window [begin:end:step] set to a number.",
-    .aliases = {"_crop_assign_scalar", "_npi_slice_assign_scalar"},
-    .params = schema_of<SliceAssignScalarParams>(),
-    .inputs = {"data"},
-    .infer = {infer_slice_assign_scalar, infer::same_dtype},
-    .gradient = Gradient(slice_assign_scalar_gradient).only_heads(),
-    .kernels = {{"move", prepare_slice_assign_scalar}},
-    .flags = {.inplace = true}}};
+const RegisterOp slice_assign_scalar{{.name = "_slice_assign_scalar",
+                                      .doc = "data with its window [begin:end:step] set to a number.",
+                                      .aliases = {"_crop_assign_scalar", "_npi_slice_assign_scalar"},
+                                      .params = schema_of<SliceAssignScalarParams>(),
+                                      .inputs = {"data"},
+                                      .infer = {infer_slice_assign_scalar, infer::same_dtype},
+                                      .gradient = Gradient(slice_assign_scalar_gradient).only_heads(),
+                                      .kernels = {{"move", prepare_slice_assign_scalar}},
+                                      .flags = {.inplace = true}}};
 
 }  // namespace
 }  // namespace mxnet::ops

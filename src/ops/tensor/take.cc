@@ -61,7 +61,7 @@ Prepared prepare_take(const PrepareArgs& args) {
         if (!c.out[0]) return;
         int64_t* rows = static_cast<int64_t*>(c.scratch);
         load_indices(c.in[1], index_type, n, rows);
-        place_indices(rows, n, v.extent, mode, "take");
+        place_indices(rows, n, v.extent, mode);
         const char* src = static_cast<const char*>(c.in[0]);
         char* dst = static_cast<char*>(c.out[0]);
         if (row_bytes == 0) return;
@@ -84,37 +84,38 @@ Prepared prepare_take_backward(const PrepareArgs& args) {
         if (!c.out[0]) return;
         int64_t* rows = static_cast<int64_t*>(c.scratch);
         load_indices(c.in[1], index_type, n, rows);
-        place_indices(rows, n, v.extent, mode, "take");
+        place_indices(rows, n, v.extent, mode);
         sum_rows(c.out[0], c.in[2], dtype, rows, n, v.outer, v.extent, v.inner);
       },
       100 + n * 5 + v.outer * (v.extent + n) * (v.inner + 4) / 2, n * sizeof(int64_t));
 }
 
-const RegisterOp take{{
-    .name = "take",
-    .doc = "Elements of `a` along a dimension, by index.\n\n"
-           "Shapes: the dimension is replaced by the shape of indices. Indices of any dtype are truncated to integers.\n\n"
-           "With mode='raise' an index outside raises IndexError when the result is waited for.",
-    .aliases = {"_npi_take"},
-    .params = schema_of<TakeParams>(),
-    .inputs = {"a", "indices"},
-    .infer = {infer_take, infer_data_dtype},
-    .gradient = Gradient([](GradientBuilder& g) {
-                  g.give_all({0}, "_backward_take", {g.input(0), g.input(1), g.head(0)}, g.params_ref());
-                }).without_outputs(),
-    .kernels = {{"index", prepare_take}}}};
+const RegisterOp take{{.name = "take",
+                       .doc = "Elements of `a` along a dimension, by index.\n\n"
+                              "Shapes: the dimension is replaced by the shape of indices. Indices of any dtype are "
+                              "truncated to integers.\n\n"
+                              "With mode='raise' an index outside raises IndexError when the result is waited for.",
+                       .aliases = {"_npi_take"},
+                       .params = schema_of<TakeParams>(),
+                       .inputs = {"a", "indices"},
+                       .infer = {infer_take, infer_data_dtype},
+                       .gradient = Gradient([](GradientBuilder& g) {
+                                     g.give_all({0}, "_backward_take", {g.input(0), g.input(1), g.head(0)},
+                                                g.params_ref());
+                                   }).without_outputs(),
+                       .kernels = {{"index", prepare_take}}}};
 
-const RegisterOp backward_take{{
-    .name = "_backward_take",
-    .doc = "Gradient of take with respect to `a`: heads with equal indices are added in their order.",
-    .params = schema_of<TakeParams>(),
-    .inputs = {"a", "indices", "head"},
-    .infer = {infer_like_data, infer_head_dtype},
-    .gradient = Gradient([](GradientBuilder& g) {
-                  g.give_all({2}, "take", {g.head(0), g.input(1)}, g.params_ref());
-                }).without_outputs(),
-    .kernels = {{"index", prepare_take_backward}},
-    .flags = {.hidden = true}}};
+const RegisterOp backward_take{
+    {.name = "_backward_take",
+     .doc = "Gradient of take with respect to `a`: heads with equal indices are added in their order.",
+     .params = schema_of<TakeParams>(),
+     .inputs = {"a", "indices", "head"},
+     .infer = {infer_like_data, infer_head_dtype},
+     .gradient = Gradient([](GradientBuilder& g) {
+                   g.give_all({2}, "take", {g.head(0), g.input(1)}, g.params_ref());
+                 }).without_outputs(),
+     .kernels = {{"index", prepare_take_backward}},
+     .flags = {.hidden = true}}};
 
 // ---- pick ----------------------------------------------------------------------------------------------------------
 
@@ -141,10 +142,14 @@ void infer_pick(InferContext& c) {
   Shape kept = data, dropped = data;
   kept[axis] = 1;
   dropped.erase(axis);
-  if (dropped.rank() == 0 && !p.keepdims) c.merge_out(0, Shape{1});
-  else c.merge_out(0, p.keepdims ? kept : dropped);
-  if (c.in[1].shape.rank() == data.rank()) c.merge_in(1, kept);
-  else c.merge_in(1, dropped.rank() == 0 && c.in[1].shape.rank() != 0 ? Shape{1} : dropped);
+  if (dropped.rank() == 0 && !p.keepdims)
+    c.merge_out(0, Shape{1});
+  else
+    c.merge_out(0, p.keepdims ? kept : dropped);
+  if (c.in[1].shape.rank() == data.rank())
+    c.merge_in(1, kept);
+  else
+    c.merge_in(1, dropped.rank() == 0 && c.in[1].shape.rank() != 0 ? Shape{1} : dropped);
 }
 
 // Calls f(position of the picked element in data, position in the output).
@@ -164,7 +169,7 @@ Prepared prepare_pick(const PrepareArgs& args) {
         if (!c.out[0]) return;
         int64_t* indices = static_cast<int64_t*>(c.scratch);
         load_indices(c.in[1], index_type, n, indices);
-        place_indices(indices, n, v.extent, mode, "pick");
+        place_indices(indices, n, v.extent, mode);
         dispatch_bits(dtype, [&](auto tag) {
           using T = typename decltype(tag)::type;
           const T* src = static_cast<const T*>(c.in[0]);
@@ -185,7 +190,7 @@ Prepared prepare_pick_backward(const PrepareArgs& args) {
         cpu::zero_bytes(c.out[0], bytes);
         int64_t* indices = static_cast<int64_t*>(c.scratch);
         load_indices(c.in[1], index_type, n, indices);
-        place_indices(indices, n, v.extent, mode, "pick");
+        place_indices(indices, n, v.extent, mode);
         dispatch_bits(dtype, [&](auto tag) {
           using T = typename decltype(tag)::type;
           const T* head = static_cast<const T*>(c.in[2]);
@@ -196,30 +201,30 @@ Prepared prepare_pick_backward(const PrepareArgs& args) {
       50 + n * 6 + bytes / 16, n * sizeof(int64_t));
 }
 
-const RegisterOp pick{{
-    .name = "pick",
-    .doc = "One element along a dimension for every position of the others.\n\n"
-           "Shapes: data (.., n, ..), index the other dimensions (or with the dimension of size 1), output like index.",
-    .aliases = {"choose_element_0index", "_npx_pick"},
-    .params = schema_of<PickParams>(),
-    .inputs = {"data", "index"},
-    .infer = {infer_pick, infer_data_dtype},
-    .gradient = Gradient([](GradientBuilder& g) {
-                  g.give_all({0}, "_backward_pick", {g.input(0), g.input(1), g.head(0)}, g.params_ref());
-                }).without_outputs(),
-    .kernels = {{"index", prepare_pick}}}};
+const RegisterOp pick{
+    {.name = "pick",
+     .doc =
+         "One element along a dimension for every position of the others.\n\n"
+         "Shapes: data (.., n, ..), index the other dimensions (or with the dimension of size 1), output like index.",
+     .aliases = {"choose_element_0index", "_npx_pick"},
+     .params = schema_of<PickParams>(),
+     .inputs = {"data", "index"},
+     .infer = {infer_pick, infer_data_dtype},
+     .gradient = Gradient([](GradientBuilder& g) {
+                   g.give_all({0}, "_backward_pick", {g.input(0), g.input(1), g.head(0)}, g.params_ref());
+                 }).without_outputs(),
+     .kernels = {{"index", prepare_pick}}}};
 
-const RegisterOp backward_pick{{
-    .name = "_backward_pick",
-    .doc = "Gradient of pick with respect to data.",
-    .params = schema_of<PickParams>(),
-    .inputs = {"data", "index", "head"},
-    .infer = {infer_like_data, infer_head_dtype},
-    .gradient = Gradient([](GradientBuilder& g) {
-                  g.give_all({2}, "pick", {g.head(0), g.input(1)}, g.params_ref());
-                }).without_outputs(),
-    .kernels = {{"index", prepare_pick_backward}},
-    .flags = {.hidden = true}}};
+const RegisterOp backward_pick{{.name = "_backward_pick",
+                                .doc = "Gradient of pick with respect to data.",
+                                .params = schema_of<PickParams>(),
+                                .inputs = {"data", "index", "head"},
+                                .infer = {infer_like_data, infer_head_dtype},
+                                .gradient = Gradient([](GradientBuilder& g) {
+                                              g.give_all({2}, "pick", {g.head(0), g.input(1)}, g.params_ref());
+                                            }).without_outputs(),
+                                .kernels = {{"index", prepare_pick_backward}},
+                                .flags = {.hidden = true}}};
 
 // ---- batch_take ----------------------------------------------------------------------------------------------------
 
@@ -237,17 +242,23 @@ void batch_take_gradient(GradientBuilder& g) {
 
 Prepared prepare_batch_take(const PrepareArgs& args) {
   const Ref<Params> params = make_params<PickParams>({.axis = 1});
-  return prepare_pick({.op = args.op, .params = *params, .in = args.in, .in_layout = args.in_layout, .out = args.out,
-                       .req = args.req, .training = args.training, .team = args.team});
+  return prepare_pick({.op = args.op,
+                       .params = *params,
+                       .in = args.in,
+                       .in_layout = args.in_layout,
+                       .out = args.out,
+                       .req = args.req,
+                       .training = args.training,
+                       .team = args.team});
 }
 
-const RegisterOp batch_take{{
-    .name = "batch_take",
-    .doc = "a[i, indices[i]] for every row i; indices outside are clipped.\n\nShapes: a (n, m), indices (n,), output (n,).",
-    .inputs = {"a", "indices"},
-    .infer = {infer_batch_take, infer_data_dtype},
-    .gradient = Gradient(batch_take_gradient).without_outputs(),
-    .kernels = {{"index", prepare_batch_take}}}};
+const RegisterOp batch_take{{.name = "batch_take",
+                             .doc = "a[i, indices[i]] for every row i; indices outside are clipped.\n\nShapes: a (n, "
+                                    "m), indices (n,), output (n,).",
+                             .inputs = {"a", "indices"},
+                             .infer = {infer_batch_take, infer_data_dtype},
+                             .gradient = Gradient(batch_take_gradient).without_outputs(),
+                             .kernels = {{"index", prepare_batch_take}}}};
 
 // ---- one_hot -------------------------------------------------------------------------------------------------------
 
@@ -298,16 +309,16 @@ Prepared prepare_one_hot(const PrepareArgs& args) {
       50 + n * (4 + p.depth / 4), n * sizeof(int64_t));
 }
 
-const RegisterOp one_hot{{
-    .name = "one_hot",
-    .doc = "A row for every index, with on_value at the index and off_value elsewhere; indices outside give no on_value.\n\n"
-           "Shapes: indices (...), output (..., depth).",
-    .aliases = {"_npx_one_hot"},
-    .params = schema_of<OneHotParams>(),
-    .inputs = {"indices"},
-    .infer = {infer_one_hot, infer_one_hot_dtype},
-    .gradient = Gradient::zero(),
-    .kernels = {{"index", prepare_one_hot}}}};
+const RegisterOp one_hot{{.name = "one_hot",
+                          .doc = "A row for every index, with on_value at the index and off_value elsewhere; indices "
+                                 "outside give no on_value.\n\n"
+                                 "Shapes: indices (...), output (..., depth).",
+                          .aliases = {"_npx_one_hot"},
+                          .params = schema_of<OneHotParams>(),
+                          .inputs = {"indices"},
+                          .infer = {infer_one_hot, infer_one_hot_dtype},
+                          .gradient = Gradient::zero(),
+                          .kernels = {{"index", prepare_one_hot}}}};
 
 }  // namespace
 }  // namespace mxnet::ops

@@ -31,7 +31,8 @@ std::vector<int> permutation(const TransposeParams& p, int rank, const OpDef& op
   std::iota(axes.begin(), axes.end(), 0);
   if (p.axes.rank() == 0) return {axes.rbegin(), axes.rend()};
   if (p.axes.rank() != rank) {
-    fail(ErrorKind::value, op.name, ": axes ", p.axes, " has ", p.axes.rank(), " entries, data has ", rank, " dimensions");
+    fail(ErrorKind::value, op.name, ": axes ", p.axes, " has ", p.axes.rank(), " entries, data has ", rank,
+         " dimensions");
   }
   std::vector<bool> seen(rank, false);
   for (int i = 0; i < rank; ++i) {
@@ -72,15 +73,15 @@ void transpose_gradient(GradientBuilder& g) {
   g.give_all({0}, "transpose", {g.head(0)}, make_params<TransposeParams>({.axes = inverse}));
 }
 
-const RegisterOp transpose{{
-    .name = "transpose",
-    .doc = "Permutes the dimensions.\n\nShapes: output dimension i is dimension axes[i] of data; without axes the order is "
-           "reversed.\n\nRaises an error if axes is no permutation.",
-    .params = schema_of<TransposeParams>(),
-    .inputs = {"data"},
-    .infer = {infer_transpose, infer::same_dtype},
-    .gradient = Gradient(transpose_gradient).only_heads(),
-    .kernels = {{"move", prepare_transpose}}}};
+const RegisterOp transpose{{.name = "transpose",
+                            .doc = "Permutes the dimensions.\n\nShapes: output dimension i is dimension axes[i] of "
+                                   "data; without axes the order is "
+                                   "reversed.\n\nRaises an error if axes is no permutation.",
+                            .params = schema_of<TransposeParams>(),
+                            .inputs = {"data"},
+                            .infer = {infer_transpose, infer::same_dtype},
+                            .gradient = Gradient(transpose_gradient).only_heads(),
+                            .kernels = {{"move", prepare_transpose}}}};
 
 // ---- SwapAxis ------------------------------------------------------------------------------------------------------
 
@@ -115,15 +116,16 @@ Prepared prepare_swap(const PrepareArgs& args) {
   return move_window(args, from.permute(axes));
 }
 
-const RegisterOp swap_axis{{
-    .name = "SwapAxis",
-    .doc = "Exchanges two dimensions.",
-    .aliases = {"swapaxes", "_npi_swapaxes"},
-    .params = schema_of<SwapAxisParams>(),
-    .inputs = {"data"},
-    .infer = {infer_swap, infer::same_dtype},
-    .gradient = Gradient([](GradientBuilder& g) { g.give_all({0}, "SwapAxis", {g.head(0)}, g.params_ref()); }).only_heads(),
-    .kernels = {{"move", prepare_swap}}}};
+const RegisterOp swap_axis{{.name = "SwapAxis",
+                            .doc = "Exchanges two dimensions.",
+                            .aliases = {"swapaxes", "_npi_swapaxes"},
+                            .params = schema_of<SwapAxisParams>(),
+                            .inputs = {"data"},
+                            .infer = {infer_swap, infer::same_dtype},
+                            .gradient = Gradient([](GradientBuilder& g) {
+                                          g.give_all({0}, "SwapAxis", {g.head(0)}, g.params_ref());
+                                        }).only_heads(),
+                            .kernels = {{"move", prepare_swap}}}};
 
 // ---- reverse -------------------------------------------------------------------------------------------------------
 
@@ -152,15 +154,16 @@ Prepared prepare_reverse(const PrepareArgs& args) {
   return move_window(args, from);
 }
 
-const RegisterOp reverse{{
-    .name = "reverse",
-    .doc = "Reverses the order of the elements along dimensions.\n\nShapes: the output has the shape of data.",
-    .aliases = {"flip"},
-    .params = schema_of<ReverseParams>(),
-    .inputs = {"data"},
-    .infer = {infer_reverse, infer::same_dtype},
-    .gradient = Gradient([](GradientBuilder& g) { g.give_all({0}, "reverse", {g.head(0)}, g.params_ref()); }).only_heads(),
-    .kernels = {{"move", prepare_reverse}}}};
+const RegisterOp reverse{
+    {.name = "reverse",
+     .doc = "Reverses the order of the elements along dimensions.\n\nShapes: the output has the shape of data.",
+     .aliases = {"flip"},
+     .params = schema_of<ReverseParams>(),
+     .inputs = {"data"},
+     .infer = {infer_reverse, infer::same_dtype},
+     .gradient =
+         Gradient([](GradientBuilder& g) { g.give_all({0}, "reverse", {g.head(0)}, g.params_ref()); }).only_heads(),
+     .kernels = {{"move", prepare_reverse}}}};
 
 // ---- depth_to_space, space_to_depth --------------------------------------------------------------------------------
 
@@ -209,27 +212,29 @@ Prepared prepare_space_to_depth(const PrepareArgs& args) {
   return move_window(args, Window::all(split).permute({0, 3, 5, 1, 2, 4}));
 }
 
-const RegisterOp depth_to_space{{
-    .name = "depth_to_space",
-    .doc = "Moves blocks of channels into squares of pixels.\n\n"
-           "Shapes: data (n, c * b * b, h, w), output (n, c, h * b, w * b) for block_size b.",
-    .params = schema_of<BlockParams>(),
-    .inputs = {"data"},
-    .infer = {infer_depth_to_space, infer::same_dtype},
-    .gradient =
-        Gradient([](GradientBuilder& g) { g.give_all({0}, "space_to_depth", {g.head(0)}, g.params_ref()); }).only_heads(),
-    .kernels = {{"move", prepare_depth_to_space}}}};
+const RegisterOp depth_to_space{{.name = "depth_to_space",
+                                 .doc =
+                                     "Moves blocks of channels into squares of pixels.\n\n"
+                                     "Shapes: data (n, c * b * b, h, w), output (n, c, h * b, w * b) for block_size b.",
+                                 .params = schema_of<BlockParams>(),
+                                 .inputs = {"data"},
+                                 .infer = {infer_depth_to_space, infer::same_dtype},
+                                 .gradient = Gradient([](GradientBuilder& g) {
+                                               g.give_all({0}, "space_to_depth", {g.head(0)}, g.params_ref());
+                                             }).only_heads(),
+                                 .kernels = {{"move", prepare_depth_to_space}}}};
 
-const RegisterOp space_to_depth{{
-    .name = "space_to_depth",
-    .doc = "Moves squares of pixels into channels: the inverse of depth_to_space.\n\n"
-           "Shapes: data (n, c, h * b, w * b), output (n, c * b * b, h, w) for block_size b.",
-    .params = schema_of<BlockParams>(),
-    .inputs = {"data"},
-    .infer = {infer_space_to_depth, infer::same_dtype},
-    .gradient =
-        Gradient([](GradientBuilder& g) { g.give_all({0}, "depth_to_space", {g.head(0)}, g.params_ref()); }).only_heads(),
-    .kernels = {{"move", prepare_space_to_depth}}}};
+const RegisterOp space_to_depth{{.name = "space_to_depth",
+                                 .doc =
+                                     "Moves squares of pixels into channels: the inverse of depth_to_space.\n\n"
+                                     "Shapes: data (n, c, h * b, w * b), output (n, c * b * b, h, w) for block_size b.",
+                                 .params = schema_of<BlockParams>(),
+                                 .inputs = {"data"},
+                                 .infer = {infer_space_to_depth, infer::same_dtype},
+                                 .gradient = Gradient([](GradientBuilder& g) {
+                                               g.give_all({0}, "depth_to_space", {g.head(0)}, g.params_ref());
+                                             }).only_heads(),
+                                 .kernels = {{"move", prepare_space_to_depth}}}};
 
 }  // namespace
 }  // namespace mxnet::ops
