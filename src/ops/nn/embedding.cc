@@ -1,0 +1,185 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+#include <cstring>
+
+#include "backend/cpu/parallel.h"
+#include "operator/op.h"
+
+namespace mxnet::nn {
+namespace {
+
+struct EmbeddingParams {
+  int64_t input_dim = 0;
+  int64_t output_dim = 0;
+  DType dtype = DType::f32;
+  bool sparse_grad = false;
+
+  static void declare(ParamSchemaOf<EmbeddingParams>& s) {
+    s.field("input_dim", &EmbeddingParams::input_dim, "Number of rows of weight.").required().range(1, 1e15);
+    s.field("output_dim", &EmbeddingParams::output_dim, "Length of a row of weight.").required().range(1, 1e15);
+    s.field("dtype", &EmbeddingParams::dtype, "dtype of weight where nothing else says it.");
+    s.field("sparse_grad", &EmbeddingParams::sparse_grad, "Whether the gradient may be row_sparse.");
+  }
+};
+
+void infer_shape(InferContext& c) {
+  const auto& p = c.as<EmbeddingParams>();
+  c.merge_in(1, {p.input_dim, p.output_dim});
+  if (!c.in[0].shape.rank_known()) return;
+  Shape out = c.in[0].shape;
+  out.push_back(p.output_dim);
+  c.merge_out(0, out);
+}
+
+void infer_dtype(InferContext& c) {
+  if (c.in[0].dtype == DType::boolean) c.bad("data must hold numbers, got dtype bool");
+  if (c.in[1].dtype == DType::unknown) {
+    c.merge_in_dtype(1, c.out[0].dtype == DType::unknown ? c.as<EmbeddingParams>().dtype : c.out[0].dtype);
+  }
+  c.merge_out_dtype(0, c.in[1].dtype);
+}
+
+template <typename Index>
+int64_t row_of(Index index, int64_t rows) {
+  return std::clamp<int64_t>(convert<int64_t>(index), 0, rows - 1);
+}
+
+Prepared prepare_forward(const PrepareArgs& a) {
+  const auto& p = a.as<EmbeddingParams>();
+  const int64_t n = a.in[0].shape.size(), rows = p.input_dim;
+  const size_t bytes = static_cast<size_t>(p.output_dim) * size_of(a.in[1].dtype);
+  return dispatch(a.in[0].dtype, [&]<typename Index>(TypeTag<Index>) -> Prepared {
+    auto run = [n, rows, bytes](const KernelCall& c) {
+      const auto* index = static_cast<const Index*>(c.in[0]);
+      const auto* weight = static_cast<const char*>(c.in[1]);
+      auto* out = static_cast<char*>(c.out[0]);
+      const int64_t grain = static_cast<int64_t>(std::max<size_t>(1, 32768 / bytes));
+      cpu::parallel_for(n, grain, [&](int64_t begin, int64_t end) {
+        for (int64_t i = begin; i < end; ++i) {
+          std::memcpy(out + static_cast<size_t>(i) * bytes,
+                      weight + static_cast<size_t>(row_of(index[i], rows)) * bytes, bytes);
+        }
+      });
+    };
+    return make_kernel(std::move(run), 50 + n * static_cast<int64_t>(10 + bytes / 16));
+  });
+}
+
+// in: dy, data. Positions are grouped by row (counting sort), then each row is summed in the order of the positions:
+// no two threads touch a row, and the result does not depend on their number.
+template <typename T, typename Index>
+class BackwardKernel final : public Kernel {
+ public:
+  BackwardKernel(const PrepareArgs& a) {
+    const auto& p = a.as<EmbeddingParams>();
+    n_ = a.in[1].shape.size();
+    rows_ = p.input_dim;
+    width_ = p.output_dim;
+    add_ = a.req[0] == Req::add;
+    accepts_add = true;
+    cost_ns = 100 + 2 * rows_ + n_ * (10 + width_ / 4) + rows_ * width_ / 8;
+    scratch = sizeof(int64_t) * static_cast<size_t>(rows_ + 1 + n_);
+  }
+
+  void run(const KernelCall& c) const override {
+    const T* dy = static_cast<const T*>(c.in[0]);
+    const auto* index = static_cast<const Index*>(c.in[1]);
+    T* to = static_cast<T*>(c.out[0]);
+    auto* first = static_cast<int64_t*>(c.scratch);
+    int64_t* order = first + rows_ + 1;
+    group(index, first, order);
+    const int64_t grain = std::max<int64_t>(1, 32768 / (width_ * std::max<int64_t>(1, n_ / rows_ + 1)));
+    cpu::parallel_for(rows_, grain, [&](int64_t begin, int64_t end) {
+      for (int64_t r = begin; r < end; ++r) {
+        sum_row(dy, order + first[r], order + first[r + 1], to + r * width_);
+      }
+    });
+  }
+
+ private:
+  using Acc = accumulate_t<T>;
+  static constexpr int64_t kBlock = 64;
+
+  // order[first[r] ... first[r + 1]) are the positions of row r.
+  void group(const Index* index, int64_t* first, int64_t* order) const {
+    std::fill_n(first, rows_ + 1, int64_t{0});
+    for (int64_t i = 0; i < n_; ++i) ++first[row_of(index[i], rows_)];
+    int64_t sum = 0;
+    for (int64_t r = 0; r <= rows_; ++r) {
+      const int64_t count = first[r];
+      first[r] = sum;
+      sum += count;
+    }
+    for (int64_t i = 0; i < n_; ++i) order[first[row_of(index[i], rows_)]++] = i;
+    for (int64_t r = rows_; r > 0; --r) first[r] = first[r - 1];
+    first[0] = 0;
+  }
+
+  void sum_row(const T* dy, const int64_t* begin, const int64_t* end, T* to) const {
+    if (begin == end) {
+      if (!add_) std::memset(static_cast<void*>(to), 0, sizeof(T) * static_cast<size_t>(width_));
+      return;
+    }
+    for (int64_t j = 0; j < width_; j += kBlock) {
+      const int64_t w = std::min(kBlock, width_ - j);
+      Acc sum[kBlock];
+      for (int64_t q = 0; q < w; ++q) sum[q] = add_ ? static_cast<Acc>(to[j + q]) : Acc(0);
+      for (const int64_t* at = begin; at != end; ++at) {
+        const T* from = dy + *at * width_ + j;
+        for (int64_t q = 0; q < w; ++q) sum[q] += static_cast<Acc>(from[q]);
+      }
+      for (int64_t q = 0; q < w; ++q) to[j + q] = static_cast<T>(sum[q]);
+    }
+  }
+
+  int64_t n_, rows_, width_;
+  bool add_;
+};
+
+Prepared prepare_backward(const PrepareArgs& a) {
+  return dispatch(a.in[0].dtype, [&]<typename T>(TypeTag<T>) -> Prepared {
+    if constexpr (std::is_same_v<T, bool>) {
+      return "gradients of dtype bool";
+    } else {
+      return dispatch(a.in[1].dtype, [&]<typename Index>(TypeTag<Index>) -> Prepared {
+        return std::unique_ptr<Kernel>(new BackwardKernel<T, Index>(a));
+      });
+    }
+  });
+}
+
+void infer_backward_shape(InferContext& c) {
+  const auto& p = c.as<EmbeddingParams>();
+  c.merge_out(0, {p.input_dim, p.output_dim});
+}
+void infer_backward_dtype(InferContext& c) { c.merge_out_dtype(0, c.in[0].dtype); }
+
+const RegisterOp embedding{{
+    .name = "Embedding",
+    .doc = "Picks rows of weight by index; indices outside are clipped to the first or last row.\n\n"
+           "Shapes: data (...) of any numeric dtype, weight (input_dim, output_dim), output (..., output_dim) of weight's "
+           "dtype.",
+    .params = schema_of<EmbeddingParams>(),
+    .inputs = {"data", "weight"},
+    .infer = {infer_shape, infer_dtype},
+    .gradient = Gradient([](GradientBuilder& g) {
+                  g.give(1, "_backward_Embedding", {g.head(0), g.input(0)}, g.params_ref());
+                }).without_outputs(),
+    .kernels = {{"rows", prepare_forward}},
+}};
+
+const RegisterOp backward_embedding{{
+    .name = "_backward_Embedding",
+    .doc = "Gradient of Embedding with respect to weight.",
+    .params = schema_of<EmbeddingParams>(),
+    .inputs = {"dy", "data"},
+    .infer = {infer_backward_shape, infer_backward_dtype},
+    .gradient = Gradient([](GradientBuilder& g) {
+                  g.give(0, "Embedding", {g.input(1), g.head(0)}, g.params_ref());
+                }).without_outputs(),
+    .kernels = {{"segments", prepare_backward}},
+    .flags = {.hidden = true},
+}};
+
+}  // namespace
+}  // namespace mxnet::nn
