@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <type_traits>
 #include <utility>
 
 namespace mxnet {
@@ -39,6 +40,9 @@ class Ref {
     if (object_) object_->retain();
   }
   Ref(const Ref& other) : Ref(other.object_) {}
+  template <typename U>
+    requires(!std::is_same_v<U, T> && std::is_convertible_v<U*, T*>)
+  Ref(const Ref<U>& other) : Ref(static_cast<T*>(other.get())) {}
   Ref(Ref&& other) noexcept : object_(std::exchange(other.object_, nullptr)) {}
   ~Ref() {
     if (object_) object_->release();

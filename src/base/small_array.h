@@ -15,6 +15,7 @@ class SmallArray {
     if (size > N) heap_ = std::make_unique<T[]>(size);
   }
   SmallArray(SmallArray&&) = default;
+  SmallArray& operator=(SmallArray&&) = default;
   T* data() { return heap_ ? heap_.get() : inline_; }
   const T* data() const { return heap_ ? heap_.get() : inline_; }
   T& operator[](size_t i) { return data()[i]; }

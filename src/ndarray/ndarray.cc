@@ -37,7 +37,10 @@ thread_local ChunkCache chunk_cache;
 }  // namespace
 
 Ref<Chunk> Chunk::create(size_t bytes, Device device) {
-  const storage::Block block = storage::allocate(bytes, device);
+  return adopt(storage::allocate(bytes, device), bytes, device);
+}
+
+Ref<Chunk> Chunk::adopt(const storage::Block& block, size_t bytes, Device device) {
   Chunk* chunk = ::new (chunk_cache.take()) Chunk();
   chunk->block = block;
   chunk->bytes = bytes;

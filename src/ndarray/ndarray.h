@@ -31,6 +31,8 @@ class Chunk : public Counted<Chunk> {
  public:
   // Uninitialised memory from the device's pool. The object itself is recycled.
   static Ref<Chunk> create(size_t bytes, Device device);
+  // Takes over a block of the pool (mapped shared memory).
+  static Ref<Chunk> adopt(const storage::Block& block, size_t bytes, Device device);
   // Memory that somebody else owns; `release` runs when the last reference drops (on core threads: deferred to the next
   // entry from Python).
   static Ref<Chunk> foreign(void* data, size_t bytes, Device device, std::function<void()> release);
