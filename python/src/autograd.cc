@@ -197,6 +197,7 @@ void bind_autograd(nb::module_& module) {
   module.def("is_training", &autograd::is_training);
   module.def("set_recording", &autograd::set_recording);
   module.def("set_training", &autograd::set_training);
+  module.def("is_tracing", &autograd::is_tracing);
   module.def("backward", [](nb::handle heads, nb::handle head_grads, bool retain, bool train) {
     autograd::BackwardOptions options;
     options.retain_graph = retain;

@@ -11,10 +11,10 @@
 #include "ndarray.h"
 #include "ndarray/serialize.h"
 #include "op_function.h"
+#include "operator/invoke.h"
 #include "operator/op.h"
 #include "resource/random.h"
 #include "storage/storage.h"
-#include "symbol.h"
 
 namespace nb = nanobind;
 
@@ -25,7 +25,11 @@ nb::object steal(PyRef ref) { return nb::steal(ref.take()); }
 
 // Polled while a thread waits without the interpreter lock, so that Ctrl-C ends the wait.
 bool interrupted() {
+#if PY_VERSION_HEX >= 0x030D0000
   if (Py_IsFinalizing()) return false;
+#else
+  if (_Py_IsFinalizing()) return false;
+#endif
   const AcquireGil lock;
   return PyErr_CheckSignals() != 0;
 }
@@ -126,6 +130,13 @@ void bind_arrays(nb::module_& m) {
   m.def("array", [](nb::handle source, nb::handle dtype, nb::handle ctx) {
     return from_numpy_copy(source.ptr(), to_dtype(dtype.ptr()), to_device(ctx.ptr()));
   }, nb::arg("source"), nb::arg("dtype").none(), nb::arg("ctx").none());
+  // The shape that Reshape's special codes mean for an array of shape `from`.
+  m.def("reshaped", [](nb::handle from, nb::handle codes, bool reverse) {
+    const OpDef& op = get_op("Reshape");
+    const Ref<Params> params = op.params.parse(op.name, {{"shape", to_param(codes.ptr())}, {"reverse", reverse}});
+    const TensorSpec in{to_shape(from.ptr(), "shape"), DType::f32, Layout::plain};
+    return steal(shape_tuple(infer_outputs(op, *params, std::span<const TensorSpec>(&in, 1))[0].shape));
+  });
   m.def("dtype_name", [](nb::handle dtype) { return std::string(name_of(to_dtype(dtype.ptr()))); }, nb::arg("dtype").none());
   m.def("dtype_class", [](const std::string& name) {
     const DType dtype = dtype_from_name(name);
@@ -203,11 +214,11 @@ NB_MODULE(_ext, m) {
   if (!add_ndarray_type(m.ptr()) || !add_op_function_type(m.ptr())) throw nb::python_error();
   m.def("set_error_classes", [](nb::handle classes) { set_error_classes(classes.ptr()); });
   m.def("set_ndarray_class", [](nb::handle cls) { set_ndarray_class(cls.ptr()); });
+  m.def("set_null", [](nb::handle null) { set_null(null.ptr()); });
   m.def("set_context", [](nb::handle cls, nb::handle current) { set_context(cls.ptr(), current.ptr()); });
   bind_arrays(m);
   bind_runtime(m);
   bind_autograd(m);
   bind_dlpack(m);
-  bind_symbol(m);
   mxnet::Engine::get().set_wait_hook(&interrupted);
 }

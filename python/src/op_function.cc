@@ -54,6 +54,8 @@ struct OpFunction {
   PyObject* dict;
 };
 
+PyObject* null_object = nullptr;
+
 bool immutable(PyObject* object) {
   if (object == Py_None || PyLong_CheckExact(object) || PyFloat_CheckExact(object) || PyUnicode_CheckExact(object) ||
       PyBool_Check(object) || PyType_Check(object)) {
@@ -96,6 +98,7 @@ void put_input(const State& state, Call& call, size_t index, PyObject* value) {
 }
 
 void put_param(const State& state, Call& call, int field, PyObject* value) {
+  if (value == null_object) return;
   for (size_t i = 0; i < call.n_params; ++i) {
     if (call.params[i].first == field) {
       fail(ErrorKind::type, state.op->name, ": parameter ", state.op->params.fields()[field].name, " is given twice");
@@ -327,6 +330,15 @@ int traverse(PyObject* object, visitproc visit, void* arg) {
   return 0;
 }
 
+// In a class, an operator is a method: its first input is the object.
+PyObject* bind(PyObject* self, PyObject* object, PyObject*) {
+  if (!object) {
+    Py_INCREF(self);
+    return self;
+  }
+  return PyMethod_New(self, object);
+}
+
 PyObject* repr(PyObject* object) {
   return PyUnicode_FromFormat("<function %U>", reinterpret_cast<OpFunction*>(object)->name);
 }
@@ -356,19 +368,26 @@ PyGetSetDef getset[] = {
 
 }  // namespace
 
+void set_null(PyObject* null) {
+  Py_INCREF(null);
+  null_object = null;
+}
+
 bool add_op_function_type(PyObject* module) {
   static PyType_Slot slots[] = {
       {Py_tp_new, reinterpret_cast<void*>(create)},
       {Py_tp_dealloc, reinterpret_cast<void*>(dealloc)},
       {Py_tp_traverse, reinterpret_cast<void*>(traverse)},
       {Py_tp_call, reinterpret_cast<void*>(PyVectorcall_Call)},
+      {Py_tp_descr_get, reinterpret_cast<void*>(bind)},
       {Py_tp_repr, reinterpret_cast<void*>(repr)},
       {Py_tp_members, members},
       {Py_tp_getset, getset},
       {0, nullptr},
   };
   static PyType_Spec spec = {"mxnet._core._ext.OpFunction", sizeof(OpFunction), 0,
-                             Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_HAVE_VECTORCALL, slots};
+                             Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_HAVE_VECTORCALL |
+                                 Py_TPFLAGS_METHOD_DESCRIPTOR, slots};
   const PyRef type(PyType_FromSpec(&spec));
   return type && PyModule_AddObjectRef(module, "OpFunction", type.get()) == 0;
 }

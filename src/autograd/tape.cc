@@ -50,6 +50,7 @@ bool is_training() { return training; }
 bool set_recording(bool on) { return std::exchange(recording, on); }
 bool set_training(bool on) { return std::exchange(training, on); }
 void set_trace_hook(TraceHook hook) { trace_hook = hook; }
+bool is_tracing() { return trace_hook != nullptr; }
 
 void TapeNode::destroy(TapeNode* node) {
   thread_local std::vector<TapeNode*> doomed;

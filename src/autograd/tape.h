@@ -31,6 +31,7 @@ std::vector<NDArray> call(const OpDef& op, const Ref<Params>& params, std::span<
 using TraceHook = void (*)(const OpDef& op, const Ref<Params>& params, std::span<const NDArray* const> in,
                            std::span<NDArray> out);
 void set_trace_hook(TraceHook hook);  // null: off
+bool is_tracing();
 
 // A recorded step that is not one operator: a cached graph, a Python function.
 struct CustomStep : Attachment {
