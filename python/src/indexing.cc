@@ -19,7 +19,8 @@ Simple simple_window(const NDArray& array, PyObject* key) {
   if (PyLong_CheckExact(key)) {
     const long long index = PyLong_AsLongLong(key);
     if (index == -1 && PyErr_Occurred()) throw PythonError{};
-    return {true, array.at(index)};
+    if (array.shape().rank() > 1) return {true, array.at(index)};
+    return {true, array.at(index).view({1})};  // mx.nd has no scalars here: one element is an array of shape (1,)
   }
   if (PySlice_Check(key)) {
     Py_ssize_t start, stop, step;

@@ -297,6 +297,8 @@ class NDArray(_ext.NDArrayBase):
         full = _ix.expand(key, self.ndim)
         if _ix.is_basic(full):
             index = _ix.BasicIndex(full, self.shape)
+            if not index.shape and self.ndim:
+                index.shape = (1,)  # mx.nd has no scalars here
             offset = index.window(self.shape)
             traced = _ext.is_tracing() or (_ext.is_recording() and self._in_graph())
             if offset is not None and not traced:
