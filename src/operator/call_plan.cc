@@ -54,7 +54,8 @@ void write_key(WordBuffer& key, const CallSignature& s) {
 // Set-associative, so bounded without bookkeeping: a new plan takes the oldest place of its set.
 class PlanCache {
  public:
-  PlanCache() : sets_(std::bit_ceil(static_cast<size_t>(env::settings().kernel_cache) / kWays)), slots_(sets_ * kWays) {}
+  PlanCache()
+      : sets_(std::bit_ceil(static_cast<size_t>(env::settings().kernel_cache) / kWays)), slots_(sets_ * kWays) {}
 
   Ref<CallPlan>* find(uint64_t hash, std::span<const uint64_t> key) {
     Ref<CallPlan>* set = &slots_[(hash & (sets_ - 1)) * kWays];
@@ -107,7 +108,7 @@ Ref<CallPlan> build(const CallSignature& s, std::span<const TensorSpec> known_ou
   plan->inline_ok = plan->kernel->cost_ns < env::settings().inline_ns;
   // The same object serves inline and queued runs, so that both give the same bits.
   if (plan->inline_ok && plan->kernel->team_matters && team > 1) prepare(*plan, *s.params, s.training, 1);
-  plan->direct = plan->kernel->scratch == 0 && plan->kernel->random_draws == 0 && s.op.inputs.mutated.empty();
+  plan->direct = plan->kernel->scratch == 0 && plan->kernel->random_draws == 0 && !s.op.inputs.mutates_any();
   for (size_t i = 0; i < plan->in.size(); ++i) plan->direct &= plan->in_layout[i] == plan->in[i].layout;
   for (size_t i = 0; i < n_out; ++i) plan->direct &= plan->req[i] == Req::write;
   return plan;

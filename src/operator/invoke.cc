@@ -114,12 +114,14 @@ void check_inputs(const OpDef& op, const Params& params, std::span<const NDArray
 void check_given(const CallPlan& plan, const NDArray& given, size_t i) {
   const TensorSpec& spec = plan.out[i];
   if (given.shape() != spec.shape || given.dtype() != spec.dtype) {
-    fail(ErrorKind::value, plan.op->name, ": the array given for output ", i, " has shape ", given.shape(), " and dtype ",
-         name_of(given.dtype()), ", the result has ", spec.shape, " and ", name_of(spec.dtype));
+    fail(ErrorKind::value, plan.op->name, ": the array given for output ", i, " has shape ", given.shape(),
+         " and dtype ", name_of(given.dtype()), ", the result has ", spec.shape, " and ", name_of(spec.dtype));
   }
 }
 
-bool may_share(const OpDef& op, size_t input) { return op.flags.elementwise || (op.flags.inplace && input == 0); }
+bool may_share(const OpDef& op, size_t input) {
+  return op.flags.elementwise || op.flags.inplace_list || (op.flags.inplace && input == 0);
+}
 
 // An output that shares its chunk with an input may be written directly only where the operator allows exactly this.
 bool overlaps_badly(const OpDef& op, const NDArray& given, std::span<const NDArray* const> in) {
@@ -234,7 +236,7 @@ void invoke(const OpDef& op, const Ref<Params>& params, std::span<const NDArray*
     if (i < n_visible || options.residuals) req[i] = i < options.req.size() ? options.req[i] : Req::write;
     if (i >= n_visible && !options.residuals) req[i] = Req::null;
   }
-  if (!op.inputs.mutated.empty()) {
+  if (op.inputs.mutates_any()) {
     for (size_t i = 0; i < in.size(); ++i) {
       if (op.is_mutated(*params, static_cast<int>(i))) in[i]->make_plain(true);
     }

@@ -121,6 +121,7 @@ std::string OpDef::input_name(const Params& p, int i) const {
 }
 
 bool OpDef::is_mutated(const Params& p, int i) const {
+  if (inputs.mutates_at) return inputs.mutates_at(p, i);
   if (inputs.mutated.empty()) return false;
   return std::find(inputs.mutated.begin(), inputs.mutated.end(), input_name(p, i)) != inputs.mutated.end();
 }

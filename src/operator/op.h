@@ -40,11 +40,17 @@ struct Inputs {
   std::string variadic_stem;
   // Names of inputs that the operator writes (optimizer states, moving statistics). Gradients never flow to them.
   std::vector<std::string> mutated;
+  // The same by position, for variadic operators: set instead of `mutated`.
+  bool (*mutates_at)(const Params& params, int i) = nullptr;
   // The subset of `mutated` that a symbol lists as auxiliary states rather than arguments.
   std::vector<std::string> auxiliary;
 
   Inputs&& mutates(std::vector<std::string> which) && {
     mutated = std::move(which);
+    return std::move(*this);
+  }
+  Inputs&& mutates(bool (*at)(const Params&, int)) && {
+    mutates_at = at;
     return std::move(*this);
   }
   Inputs&& with_auxiliary(std::vector<std::string> which) && {
@@ -53,6 +59,7 @@ struct Inputs {
     return std::move(*this);
   }
   bool is_variadic() const { return !variadic_param.empty(); }
+  bool mutates_any() const { return mutates_at || !mutated.empty(); }
 };
 
 struct Outputs {
@@ -112,9 +119,9 @@ struct Infer {
 };
 
 namespace infer {
-void same_shape(InferContext& c);       // all inputs and visible outputs agree
-void broadcast(InferContext& c);        // NumPy broadcasting of all inputs to output 0
-void same_dtype(InferContext& c);       // all inputs and outputs agree
+void same_shape(InferContext& c);        // all inputs and visible outputs agree
+void broadcast(InferContext& c);         // NumPy broadcasting of all inputs to output 0
+void same_dtype(InferContext& c);        // all inputs and outputs agree
 void float_like_input(InferContext& c);  // output 0 has input 0's dtype
 template <DType T>
 void out_dtype(InferContext& c) {  // outputs have a fixed dtype, inputs are free
@@ -165,12 +172,13 @@ using DataShapeFn = void (*)(const Params& params, std::span<const TensorSpec> i
 
 // ---- the record ---------------------------------------------------------------------------------------------------
 struct OpFlags {
-  bool elementwise = false;     // same index in, same index out: may run in place and be fused
-  bool random = false;          // draws from the device's stream
-  bool training_mode = false;   // behaves differently in training
-  bool inplace = false;         // output 0 may share input 0's memory exactly
-  bool hidden = false;          // not offered to users (gradient helpers)
-  bool view_like = false;       // the bytes are input 0's in plain order: a graph may alias instead of copy
+  bool elementwise = false;    // same index in, same index out: may run in place and be fused
+  bool random = false;         // draws from the device's stream
+  bool training_mode = false;  // behaves differently in training
+  bool inplace = false;        // output 0 may share input 0's memory exactly
+  bool inplace_list = false;   // every output may share one input's memory exactly (updates of many arrays)
+  bool hidden = false;         // not offered to users (gradient helpers)
+  bool view_like = false;      // the bytes are input 0's in plain order: a graph may alias instead of copy
 };
 
 struct OpDef {

@@ -1,0 +1,378 @@
+// SPDX-License-Identifier: Apache-2.0
+// Optimizers with per-element step sizes: Adam, AdamW, RMSProp, FTRL, FTML, LAMB.
+#include <cmath>
+
+#include "ops/optimizer/params.h"
+
+namespace mxnet::ops {
+namespace {
+
+constexpr double kBeta1 = 0.899999976, kBeta2 = 0.999000013, kEpsilon = 9.99999994e-09;
+
+template <class P>
+void declare_betas(ParamSchemaOf<P>& s) {
+  number<P>(s, "beta1", &P::beta1, "Decay rate of the mean of gradients.");
+  number<P>(s, "beta2", &P::beta2, "Decay rate of the mean of squared gradients.");
+  number<P>(s, "epsilon", &P::epsilon, "Added to the divisor.");
+}
+
+// ---- Adam ----------------------------------------------------------------------------------------------------------
+
+struct AdamParams {
+  double lr = 0, beta1 = kBeta1, beta2 = kBeta2, epsilon = kEpsilon, wd = 0, rescale_grad = 1, clip_gradient = -1;
+  bool lazy_update = true;
+  static void declare(ParamSchemaOf<AdamParams>& s) {
+    number(s, "lr", &AdamParams::lr, "Learning rate, with any bias correction already in it.").required();
+    declare_betas(s);
+    number(s, "wd", &AdamParams::wd, "Weight decay, added to the gradient.");
+    declare_gradient_numbers(s);
+    s.field("lazy_update", &AdamParams::lazy_update, "For row-sparse gradients: update only the rows that are there.");
+  }
+};
+
+Prepared prepare_adam(const PrepareArgs& args) {
+  return prepare_update(args, Rule::adam, 2, false, [](const Params& params) {
+    const auto& p = params.as<AdamParams>();
+    UpdateScalars s = common_scalars(p);
+    s.a = p.beta1, s.b = p.beta2, s.c = p.epsilon;
+    return s;
+  });
+}
+
+const RegisterOp adam{{.name = "adam_update",
+                       .doc = "Adam (Kingma and Ba, 2015). mean and var hold the decaying means of the gradient and "
+                              "its square and are written.",
+                       .aliases = {"_sparse_adam_update"},
+                       .params = schema_of<AdamParams>(),
+                       .inputs = Inputs{"weight", "grad", "mean", "var"}.mutates({"mean", "var"}),
+                       .infer = {infer::same_shape, infer_update_dtype},
+                       .gradient = Gradient::none(),
+                       .kernels = {{"simd", prepare_adam}},
+                       .flags = kUpdateFlags}};
+
+// ---- AdamW ---------------------------------------------------------------------------------------------------------
+
+struct AdamWParams {
+  double lr = 0, beta1 = kBeta1, beta2 = kBeta2, epsilon = kEpsilon, wd = 0, eta = 0, clip_gradient = -1;
+  static void declare(ParamSchemaOf<AdamWParams>& s) {
+    number(s, "lr", &AdamWParams::lr, "Learning rate.").required();
+    declare_betas(s);
+    number(s, "wd", &AdamWParams::wd, "Weight decay, taken from the weight.");
+    number(s, "eta", &AdamWParams::eta, "Factor of the whole step.").required();
+    number(s, "clip_gradient", &AdamWParams::clip_gradient, "Bound of the scaled gradient; negative: none.");
+  }
+};
+
+// The gradient's factor is an input; the update is skipped when it is not finite or zero (a loss scale that
+// overflowed).
+template <bool Master>
+Prepared prepare_adamw(const PrepareArgs& args) {
+  const UpdateFn update = find_update(Rule::adamw, args.in[0].dtype, Master);
+  if (!update) return str("weights must be floating point, got ", name_of(args.in[0].dtype));
+  const int64_t n = args.in[0].shape.size();
+  const int item = size_of(args.in[0].dtype);
+  UpdatePieces pieces({n});
+  constexpr int kScale = Master ? 5 : 4;
+  return make_kernel(
+      [=, pieces = std::move(pieces), scale_type = args.in[kScale].dtype](const KernelCall& c) {
+        if (!c.out[0]) return;
+        const auto& p = c.params->as<AdamWParams>();
+        const double scale = dispatch_float(scale_type, [&](auto tag) {
+          return static_cast<double>(*static_cast<const typename decltype(tag)::type*>(c.in[kScale]));
+        });
+        const bool skip = !std::isfinite(scale) || scale == 0;
+        UpdateArrays arrays{.out = c.out[0], .weight = c.in[0], .grad = c.in[1], .state = {c.in[2], c.in[3]}};
+        if (Master) arrays.master = static_cast<float*>(c.in[4]);
+        const UpdateScalars numbers{.lr = p.lr,
+                                    .wd = p.wd,
+                                    .rescale = scale,
+                                    .clip = p.clip_gradient,
+                                    .a = p.beta1,
+                                    .b = p.beta2,
+                                    .c = p.epsilon,
+                                    .d = p.eta};
+        pieces.run([&](int, int64_t begin, int64_t end) {
+          if (!skip) return update(arrays, numbers, begin, end);
+          if (c.out[0] == c.in[0]) return;
+          const char* from = static_cast<const char*>(c.in[0]);
+          std::copy(from + begin * item, from + end * item, static_cast<char*>(c.out[0]) + begin * item);
+        });
+      },
+      30 + n * item);
+}
+
+void infer_adamw(InferContext& c) {
+  const size_t scale = c.in.size() - 1;
+  for (size_t i = 0; i < scale; ++i) {
+    c.merge_in(0, c.in[i].shape);
+    c.merge_in(static_cast<int>(i), c.in[0].shape);
+  }
+  c.merge_out(0, c.in[0].shape);
+  const Shape& one = c.in[scale].shape;
+  if (one.known() && one.size() != 1) c.bad(str("rescale_grad must hold one number, got shape ", one));
+}
+
+template <bool Master>
+void infer_adamw_dtype(InferContext& c) {
+  c.merge_in_dtype(1, c.in[0].dtype);
+  c.merge_in_dtype(0, c.in[1].dtype);
+  const DType state = Master ? DType::f32 : c.in[0].dtype;
+  for (int i = 2; i < (Master ? 5 : 4); ++i) c.merge_in_dtype(i, state);
+  const int scale = static_cast<int>(c.in.size()) - 1;
+  if (c.in[scale].dtype == DType::unknown) c.merge_in_dtype(scale, DType::f32);
+  c.merge_out_dtype(0, c.in[0].dtype);
+  need_float(c);
+}
+
+const RegisterOp adamw{{.name = "_adamw_update",
+                        .doc = "Adam with decoupled weight decay (Loshchilov and Hutter, 2019). Nothing happens when "
+                               "rescale_grad is 0 or not "
+                               "finite. mean and var are written.",
+                        .aliases = {"_contrib_adamw_update"},
+                        .params = schema_of<AdamWParams>(),
+                        .inputs = Inputs{"weight", "grad", "mean", "var", "rescale_grad"}.mutates({"mean", "var"}),
+                        .infer = {infer_adamw, infer_adamw_dtype<false>},
+                        .gradient = Gradient::none(),
+                        .kernels = {{"simd", prepare_adamw<false>}},
+                        .flags = kUpdateFlags}};
+
+const RegisterOp mp_adamw{
+    {.name = "_mp_adamw_update",
+     .doc = "_adamw_update of a half precision weight by its float32 master copy, which is written as well.",
+     .aliases = {"_contrib_mp_adamw_update"},
+     .params = schema_of<AdamWParams>(),
+     .inputs = Inputs{"weight", "grad", "mean", "var", "weight32", "rescale_grad"}.mutates({"mean", "var", "weight32"}),
+     .infer = {infer_adamw, infer_adamw_dtype<true>},
+     .gradient = Gradient::none(),
+     .kernels = {{"simd", prepare_adamw<true>}},
+     .flags = kUpdateFlags}};
+
+// ---- RMSProp -------------------------------------------------------------------------------------------------------
+
+struct RmsPropParams {
+  double lr = 0, gamma1 = 0.949999988, epsilon = kEpsilon, wd = 0, rescale_grad = 1, clip_gradient = -1,
+         clip_weights = -1;
+  static void declare(ParamSchemaOf<RmsPropParams>& s) {
+    number(s, "lr", &RmsPropParams::lr, "Learning rate.").required();
+    number(s, "gamma1", &RmsPropParams::gamma1, "Decay rate of the mean of squared gradients.");
+    number(s, "epsilon", &RmsPropParams::epsilon, "Added to the mean before the root.");
+    number(s, "wd", &RmsPropParams::wd, "Weight decay, added to the gradient.");
+    declare_gradient_numbers(s);
+    number(s, "clip_weights", &RmsPropParams::clip_weights, "Bound of the weights; negative: none.");
+  }
+};
+
+struct RmsPropAlexParams : RmsPropParams {
+  double gamma2 = kBeta1;
+  static void declare(ParamSchemaOf<RmsPropAlexParams>& s) {
+    using P = RmsPropAlexParams;
+    using M = double P::*;
+    number<P>(s, "lr", static_cast<M>(&P::lr), "Learning rate.").required();
+    number<P>(s, "gamma1", static_cast<M>(&P::gamma1), "Decay rate of the means of the gradient and its square.");
+    number<P>(s, "gamma2", &P::gamma2, "Decay rate of the momentum.");
+    number<P>(s, "epsilon", static_cast<M>(&P::epsilon), "Added to the variance before the root.");
+    number<P>(s, "wd", static_cast<M>(&P::wd), "Weight decay, added to the gradient.");
+    number<P>(s, "rescale_grad", static_cast<M>(&P::rescale_grad), "Factor of the gradient.");
+    number<P>(s, "clip_gradient", static_cast<M>(&P::clip_gradient), "Bound of the scaled gradient; negative: none.");
+    number<P>(s, "clip_weights", static_cast<M>(&P::clip_weights), "Bound of the weights; negative: none.");
+  }
+};
+
+template <class P>
+UpdateScalars rmsprop_scalars(const Params& params) {
+  const auto& p = params.as<P>();
+  UpdateScalars s = common_scalars(p);
+  s.a = p.gamma1, s.c = p.epsilon, s.d = p.clip_weights < 0 ? INFINITY : p.clip_weights;
+  if constexpr (requires { p.gamma2; }) s.b = p.gamma2;
+  return s;
+}
+
+const RegisterOp rmsprop{
+    {.name = "rmsprop_update",
+     .doc = "RMSProp (Tieleman and Hinton, 2012). n holds the decaying mean of squared gradients and is written.",
+     .params = schema_of<RmsPropParams>(),
+     .inputs = Inputs{"weight", "grad", "n"}.mutates({"n"}),
+     .infer = {infer::same_shape, infer_update_dtype},
+     .gradient = Gradient::none(),
+     .kernels = {{"simd",
+                  [](const PrepareArgs& args) {
+                    return prepare_update(args, Rule::rmsprop, 1, false, rmsprop_scalars<RmsPropParams>);
+                  }}},
+     .flags = kUpdateFlags}};
+
+const RegisterOp rmsprop_alex{{.name = "rmspropalex_update",
+                               .doc = "Centred RMSProp with momentum (Graves, 2013). n, g and delta are written.",
+                               .params = schema_of<RmsPropAlexParams>(),
+                               .inputs = Inputs{"weight", "grad", "n", "g", "delta"}.mutates({"n", "g", "delta"}),
+                               .infer = {infer::same_shape, infer_update_dtype},
+                               .gradient = Gradient::none(),
+                               .kernels = {{"simd",
+                                            [](const PrepareArgs& args) {
+                                              return prepare_update(args, Rule::rmsprop_alex, 3, false,
+                                                                    rmsprop_scalars<RmsPropAlexParams>);
+                                            }}},
+                               .flags = kUpdateFlags}};
+
+// ---- FTRL, FTML ----------------------------------------------------------------------------------------------------
+
+struct FtrlParams {
+  double lr = 0, lamda1 = 0.00999999978, beta = 1, wd = 0, rescale_grad = 1, clip_gradient = -1;
+  static void declare(ParamSchemaOf<FtrlParams>& s) {
+    number(s, "lr", &FtrlParams::lr, "Learning rate.").required();
+    number(s, "lamda1", &FtrlParams::lamda1, "Strength of the L1 term.");
+    number(s, "beta", &FtrlParams::beta, "Smoothing of the per-element rate.");
+    number(s, "wd", &FtrlParams::wd, "Strength of the L2 term.");
+    declare_gradient_numbers(s);
+  }
+};
+
+const RegisterOp ftrl{{.name = "ftrl_update",
+                       .doc = "Follow the regularized leader (McMahan et al., 2013). z and n are written.",
+                       .aliases = {"_sparse_ftrl_update"},
+                       .params = schema_of<FtrlParams>(),
+                       .inputs = Inputs{"weight", "grad", "z", "n"}.mutates({"z", "n"}),
+                       .infer = {infer::same_shape, infer_update_dtype},
+                       .gradient = Gradient::none(),
+                       .kernels = {{"simd",
+                                    [](const PrepareArgs& args) {
+                                      return prepare_update(args, Rule::ftrl, 2, false, [](const Params& params) {
+                                        const auto& p = params.as<FtrlParams>();
+                                        UpdateScalars s = common_scalars(p);
+                                        s.a = p.lamda1, s.b = p.beta;
+                                        return s;
+                                      });
+                                    }}},
+                       .flags = kUpdateFlags}};
+
+struct FtmlParams {
+  double lr = 0, beta1 = 0.600000024, beta2 = kBeta2, epsilon = 9.9999999392252903e-09;
+  int64_t t = 1;
+  double wd = 0, rescale_grad = 1, clip_grad = -1;
+  static void declare(ParamSchemaOf<FtmlParams>& s) {
+    number(s, "lr", &FtmlParams::lr, "Learning rate.").required();
+    declare_betas(s);
+    s.field("t", &FtmlParams::t, "Number of this update, from 1.").required().runtime().type("int");
+    number(s, "wd", &FtmlParams::wd, "Weight decay, added to the gradient.");
+    number(s, "rescale_grad", &FtmlParams::rescale_grad, "Factor of the gradient.");
+    number(s, "clip_grad", &FtmlParams::clip_grad, "Bound of the scaled gradient; negative: none.");
+  }
+};
+
+const RegisterOp ftml{{.name = "ftml_update",
+                       .doc = "Follow the moving leader (Zheng and Kwok, 2017). d, v and z are written.",
+                       .params = schema_of<FtmlParams>(),
+                       .inputs = Inputs{"weight", "grad", "d", "v", "z"}.mutates({"d", "v", "z"}),
+                       .infer = {infer::same_shape, infer_update_dtype},
+                       .gradient = Gradient::none(),
+                       .kernels = {{"simd",
+                                    [](const PrepareArgs& args) {
+                                      return prepare_update(args, Rule::ftml, 3, false, [](const Params& params) {
+                                        const auto& p = params.as<FtmlParams>();
+                                        const double t = static_cast<double>(p.t);
+                                        return UpdateScalars{.lr = p.lr,
+                                                             .wd = p.wd,
+                                                             .rescale = p.rescale_grad,
+                                                             .clip = p.clip_grad,
+                                                             .a = p.beta1,
+                                                             .b = p.beta2,
+                                                             .c = p.epsilon,
+                                                             .d = 1 - std::pow(p.beta1, t),
+                                                             .e = 1 - std::pow(p.beta2, t)};
+                                      });
+                                    }}},
+                       .flags = kUpdateFlags}};
+
+// ---- LAMB ----------------------------------------------------------------------------------------------------------
+
+struct LambParams {
+  double beta1 = kBeta1, beta2 = kBeta2, epsilon = 9.99999997e-07;
+  int64_t t = 1;
+  bool bias_correction = true;
+  double wd = 0, rescale_grad = 1, clip_gradient = -1;
+  static void declare(ParamSchemaOf<LambParams>& s) {
+    declare_betas(s);
+    s.field("t", &LambParams::t, "Number of this update, from 1.").required().runtime().type("int");
+    s.field("bias_correction", &LambParams::bias_correction, "Correct the means for their start at zero.").runtime();
+    number(s, "wd", &LambParams::wd, "Weight decay.").required();
+    declare_gradient_numbers(s);
+  }
+};
+
+UpdateScalars lamb_scalars(const Params& params) {
+  const auto& p = params.as<LambParams>();
+  const double t = static_cast<double>(p.t);
+  UpdateScalars s{
+      .wd = p.wd, .rescale = p.rescale_grad, .clip = p.clip_gradient, .a = p.beta1, .b = p.beta2, .c = p.epsilon};
+  s.d = p.bias_correction ? 1 - std::pow(p.beta1, t) : 1;
+  s.e = p.bias_correction ? 1 - std::pow(p.beta2, t) : 1;
+  return s;
+}
+
+const RegisterOp lamb1{
+    {.name = "lamb_update_phase1",
+     .doc = "The direction of a LAMB step (You et al., 2020), before it is scaled. mean and var are written.",
+     .params = schema_of<LambParams>(),
+     .inputs = Inputs{"weight", "grad", "mean", "var"}.mutates({"mean", "var"}),
+     .infer = {infer::same_shape, infer_update_dtype},
+     .gradient = Gradient::none(),
+     .kernels = {{"simd",
+                  [](const PrepareArgs& args) {
+                    return prepare_update(args, Rule::lamb_direction, 2, false, lamb_scalars);
+                  }}},
+     .flags = kUpdateFlags}};
+
+struct LambStepParams {
+  double lr = 0, lower_bound = -1, upper_bound = -1;
+  static void declare(ParamSchemaOf<LambStepParams>& s) {
+    number(s, "lr", &LambStepParams::lr, "Learning rate.").required();
+    number(s, "lower_bound", &LambStepParams::lower_bound, "Least norm of the weight; negative: none.");
+    number(s, "upper_bound", &LambStepParams::upper_bound, "Largest norm of the weight; negative: none.");
+  }
+  double rate(double weight_norm, double direction_norm) const {
+    if (lower_bound >= 0) weight_norm = std::max(weight_norm, lower_bound);
+    if (upper_bound >= 0) weight_norm = std::min(weight_norm, upper_bound);
+    return weight_norm == 0 || direction_norm == 0 ? lr : lr * weight_norm / direction_norm;
+  }
+};
+
+void infer_lamb_step(InferContext& c) {
+  c.merge_in(1, c.in[0].shape);
+  c.merge_in(0, c.in[1].shape);
+  c.merge_out(0, c.in[0].shape);
+  for (int i : {2, 3}) {
+    const Shape& norm = c.in[i].shape;
+    if (norm.known() && norm.size() != 1) c.bad(str(c.name_in(i), " must hold one number, got shape ", norm));
+  }
+}
+
+Prepared prepare_lamb_step(const PrepareArgs& args) {
+  const UpdateFn update = find_update(Rule::lamb_step, args.in[0].dtype, false);
+  if (!update) return str("weights must be floating point, got ", name_of(args.in[0].dtype));
+  const int64_t n = args.in[0].shape.size();
+  UpdatePieces pieces({n});
+  return make_kernel(
+      [=, pieces = std::move(pieces), type = args.in[2].dtype](const KernelCall& c) {
+        if (!c.out[0]) return;
+        const UpdateScalars numbers = dispatch_float(type, [&](auto tag) {
+          using T = typename decltype(tag)::type;
+          return UpdateScalars{.lr = c.params->as<LambStepParams>().rate(*static_cast<const T*>(c.in[2]),
+                                                                         *static_cast<const T*>(c.in[3]))};
+        });
+        const UpdateArrays arrays{.out = c.out[0], .weight = c.in[0], .grad = c.in[1]};
+        pieces.run([&](int, int64_t begin, int64_t end) { update(arrays, numbers, begin, end); });
+      },
+      30 + n * size_of(args.in[0].dtype) / 3);
+}
+
+const RegisterOp lamb2{
+    {.name = "lamb_update_phase2",
+     .doc = "weight - lr * r1 / r2 * g: a LAMB step along direction g, with the norms r1 of the weight and r2 of g.",
+     .params = schema_of<LambStepParams>(),
+     .inputs = {"weight", "g", "r1", "r2"},
+     .infer = {infer_lamb_step, infer_update_dtype},
+     .gradient = Gradient::none(),
+     .kernels = {{"simd", prepare_lamb_step}},
+     .flags = kUpdateFlags}};
+
+}  // namespace
+}  // namespace mxnet::ops

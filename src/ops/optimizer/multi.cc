@@ -1,0 +1,367 @@
+// SPDX-License-Identifier: Apache-2.0
+// Updates of many arrays in one call, and what training loops ask of many arrays: sums of squares, finiteness, zeros.
+#include <cmath>
+#include <cstring>
+#include <numeric>
+
+#include "backend/cpu/parallel.h"
+#include "backend/cpu/strided_copy.h"
+#include "ops/optimizer/params.h"
+
+namespace mxnet::ops {
+namespace {
+
+// ---- multi_sgd and its kin -----------------------------------------------------------------------------------------
+
+struct MultiParams {
+  FloatTuple lrs, wds;
+  double momentum = 0, rescale_grad = 1, clip_gradient = -1;
+  int64_t num_weights = 1;
+};
+
+template <bool Momentum, bool Preloaded>
+struct MultiSgdParams : MultiParams {
+  static void declare(ParamSchemaOf<MultiSgdParams>& s) {
+    using P = MultiSgdParams;
+    using M = double P::*;
+    if constexpr (!Preloaded) {
+      using T = FloatTuple P::*;
+      s.field("lrs", static_cast<T>(&P::lrs), "Learning rates.").required().runtime().type("tuple of <float>");
+      s.field("wds", static_cast<T>(&P::wds), "Weight decays.").required().runtime().type("tuple of <float>");
+    }
+    if constexpr (Momentum) number<P>(s, "momentum", static_cast<M>(&P::momentum), "Decay rate of the momentum.");
+    number<P>(s, "rescale_grad", static_cast<M>(&P::rescale_grad), "Factor of the gradients.");
+    number<P>(s, "clip_gradient", static_cast<M>(&P::clip_gradient), "Bound of the scaled gradients; negative: none.");
+    s.field("num_weights", static_cast<int64_t P::*>(&P::num_weights), "Number of weights.").range(1, 1 << 20);
+    if constexpr (!Preloaded) {
+      s.validate([](const P& p) {
+        const auto n = static_cast<size_t>(p.num_weights);
+        if (p.lrs.size() != n || p.wds.size() != n) {
+          fail(ErrorKind::value, "lrs and wds must have num_weights = ", n, " entries, got ", p.lrs.size(), " and ",
+               p.wds.size());
+        }
+      });
+    }
+  }
+};
+
+// Inputs: for each weight (weight, grad[, mom][, weight32]); preloaded operators end with the arrays lrs and wds.
+template <bool Momentum, bool Master, bool Preloaded>
+struct MultiSgd {
+  using P = MultiSgdParams<Momentum, Preloaded>;
+  static constexpr int kStride = 2 + Momentum + Master;
+
+  static int count(const Params& params) { return static_cast<int>(params.as<P>().num_weights); }
+  static bool mutates(const Params& params, int i) { return i < count(params) * kStride && i % kStride >= 2; }
+
+  static void check_count(const InferContext& c) {
+    const int expected = count(c.params) * kStride + (Preloaded ? 2 : 0);
+    if (static_cast<int>(c.in.size()) != expected) {
+      c.bad(str("num_weights = ", count(c.params), " needs ", expected, " arrays, got ", c.in.size()));
+    }
+  }
+  static void infer_shape(InferContext& c) {
+    check_count(c);
+    for (int w = 0; w < count(c.params); ++w) {
+      const int first = w * kStride;
+      for (int i = first + 1; i < first + kStride; ++i) {
+        c.merge_in(first, c.in[i].shape);
+        c.merge_in(i, c.in[first].shape);
+      }
+      c.merge_out(w, c.in[first].shape);
+    }
+    for (int i = count(c.params) * kStride; i < static_cast<int>(c.in.size()); ++i)
+      c.merge_in(i, Shape{count(c.params)});
+  }
+  static void infer_dtype(InferContext& c) {
+    check_count(c);
+    for (int w = 0; w < count(c.params); ++w) {
+      const int first = w * kStride;
+      c.merge_in_dtype(first + 1, c.in[first].dtype);
+      for (int i = first + 2; i < first + kStride; ++i) c.merge_in_dtype(i, Master ? DType::f32 : c.in[first].dtype);
+      c.merge_out_dtype(w, c.in[first].dtype);
+    }
+    for (size_t i = count(c.params) * kStride; i < c.in.size(); ++i) c.merge_in_dtype(static_cast<int>(i), DType::f32);
+    need_float(c);
+  }
+
+  static Prepared prepare(const PrepareArgs& args) {
+    const int n = count(args.params);
+    std::vector<int64_t> sizes;
+    std::vector<UpdateFn> updates;
+    for (int w = 0; w < n; ++w) {
+      const TensorSpec& weight = args.in[w * kStride];
+      sizes.push_back(weight.shape.size());
+      updates.push_back(find_update(Momentum ? Rule::sgd_mom : Rule::sgd, weight.dtype, Master));
+      if (!updates.back()) return str("weights must be floating point, got ", name_of(weight.dtype));
+    }
+    UpdatePieces pieces(sizes);
+    const int64_t cost = 30 + 40 * n + pieces.total() * (3 + 2 * Momentum) / 2;
+    return make_kernel(
+        [n, updates, pieces = std::move(pieces)](const KernelCall& c) {
+          const P& p = c.params->as<P>();
+          pieces.run([&](int w, int64_t begin, int64_t end) {
+            if (!c.out[w]) return;
+            void* const* in = c.in + w * kStride;
+            UpdateArrays arrays{.out = c.out[w], .weight = in[0], .grad = in[1]};
+            if (Momentum) arrays.state[0] = in[2];
+            if (Master) arrays.master = static_cast<float*>(in[2 + Momentum]);
+            updates[w](arrays, scalars(c, p, n, w), begin, end);
+          });
+        },
+        cost);
+  }
+
+  static UpdateScalars scalars(const KernelCall& c, const P& p, int n, int w) {
+    UpdateScalars s{.rescale = p.rescale_grad, .clip = p.clip_gradient, .a = p.momentum};
+    if constexpr (Preloaded) {
+      s.lr = static_cast<const float*>(c.in[n * kStride])[w];
+      s.wd = static_cast<const float*>(c.in[n * kStride + 1])[w];
+    } else {
+      s.lr = p.lrs[static_cast<size_t>(w)];
+      s.wd = p.wds[static_cast<size_t>(w)];
+    }
+    return s;
+  }
+
+  static OpDef op(const char* name, const char* doc) {
+    return {.name = name,
+            .doc = doc,
+            .params = schema_of<P>(),
+            .inputs = Inputs::variadic("num_weights", "data").mutates(mutates),
+            .outputs = Outputs(count),
+            .infer = {infer_shape, infer_dtype},
+            .gradient = Gradient::none(),
+            .kernels = {{"simd", prepare}},
+            .flags = {.inplace_list = true}};
+  }
+};
+
+const RegisterOp multi_sgd{MultiSgd<false, false, false>::op(
+    "multi_sgd_update", "sgd_update of several weights. Inputs: weight, grad of each.")};
+const RegisterOp multi_sgd_mom{MultiSgd<true, false, false>::op(
+    "multi_sgd_mom_update", "sgd_mom_update of several weights. Inputs: weight, grad, mom of each; mom is written.")};
+const RegisterOp multi_mp_sgd{MultiSgd<false, true, false>::op(
+    "multi_mp_sgd_update",
+    "mp_sgd_update of several weights. Inputs: weight, grad, weight32 of each; weight32 is written.")};
+const RegisterOp multi_mp_sgd_mom{MultiSgd<true, true, false>::op(
+    "multi_mp_sgd_mom_update",
+    "mp_sgd_mom_update of several weights. Inputs: weight, grad, mom, weight32 of each; the "
+    "last two are written.")};
+const RegisterOp preloaded_sgd{MultiSgd<false, false, true>::op(
+    "preloaded_multi_sgd_update", "multi_sgd_update with learning rates and decays in two arrays after the others.")};
+const RegisterOp preloaded_sgd_mom{MultiSgd<true, false, true>::op(
+    "preloaded_multi_sgd_mom_update",
+    "multi_sgd_mom_update with learning rates and decays in two arrays after the others.")};
+const RegisterOp preloaded_mp_sgd{MultiSgd<false, true, true>::op(
+    "preloaded_multi_mp_sgd_update",
+    "multi_mp_sgd_update with learning rates and decays in two arrays after the others.")};
+const RegisterOp preloaded_mp_sgd_mom{MultiSgd<true, true, true>::op(
+    "preloaded_multi_mp_sgd_mom_update",
+    "multi_mp_sgd_mom_update with learning rates and decays in two arrays after the others.")};
+
+// ---- sums of squares, finiteness -----------------------------------------------------------------------------------
+
+struct ArraysParams {
+  int64_t num_arrays = 0;
+  static void declare(ParamSchemaOf<ArraysParams>& s) {
+    s.field("num_arrays", &ArraysParams::num_arrays, "Number of arrays.");
+  }
+};
+
+// Calls f(array, begin, end) -> value over fixed pieces and adds the values of each array in order.
+template <typename F>
+double sum_pieces(int64_t n, F&& f) {
+  constexpr int64_t kPiece = 8192;
+  const int64_t pieces = (n + kPiece - 1) / kPiece;
+  std::vector<double> parts(static_cast<size_t>(pieces));
+  cpu::parallel_for(pieces, 4, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) parts[i] = f(i * kPiece, std::min(n, (i + 1) * kPiece));
+  });
+  return std::accumulate(parts.begin(), parts.end(), 0.0);
+}
+
+template <typename T>
+double squares(const T* x, int64_t begin, int64_t end) {
+  constexpr int kLanes = 16;
+  std::conditional_t<std::is_same_v<T, double>, double, float> sums[kLanes] = {};
+  int64_t i = begin;
+  for (; i + kLanes <= end; i += kLanes) {
+    for (int k = 0; k < kLanes; ++k)
+      sums[k] += static_cast<compute_t<T>>(x[i + k]) * static_cast<compute_t<T>>(x[i + k]);
+  }
+  double total = std::accumulate(sums, sums + kLanes, 0.0);
+  for (; i < end; ++i) total += static_cast<double>(x[i]) * static_cast<double>(x[i]);
+  return total;
+}
+
+Prepared prepare_sum_sq(const PrepareArgs& args) {
+  std::vector<TensorSpec> in(args.in.begin(), args.in.end());
+  int64_t total = 0;
+  for (const TensorSpec& t : in) total += t.shape.size();
+  return make_kernel(
+      [in](const KernelCall& c) {
+        float* out = static_cast<float*>(c.out[0]);
+        if (!out) return;
+        for (size_t a = 0; a < in.size(); ++a) {
+          dispatch_float(in[a].dtype, [&](auto tag) {
+            const auto* x = static_cast<const typename decltype(tag)::type*>(c.in[a]);
+            out[a] = static_cast<float>(
+                sum_pieces(in[a].shape.size(), [=](int64_t begin, int64_t end) { return squares(x, begin, end); }));
+          });
+        }
+      },
+      30 + total / 2);
+}
+
+void infer_arrays_float(InferContext& c) {
+  for (size_t i = 0; i < c.in.size(); ++i) {
+    const DType t = c.in[i].dtype;
+    if (t != DType::unknown && !is_float(t))
+      c.bad(str(c.name_in(static_cast<int>(i)), " must be floating point, got ", name_of(t)));
+  }
+  for (size_t i = 0; i < c.out.size(); ++i) c.merge_out_dtype(static_cast<int>(i), DType::f32);
+}
+
+const RegisterOp multi_sum_sq{
+    {.name = "multi_sum_sq",
+     .doc = "The sum of squares of each array, as one float32 array.",
+     .params = schema_of<ArraysParams>(),
+     .inputs = Inputs::variadic("num_arrays", "data"),
+     .infer = {[](InferContext& c) { c.merge_out(0, Shape{static_cast<int64_t>(c.in.size())}); }, infer_arrays_float},
+     .gradient = Gradient::none(),
+     .kernels = {{"index", prepare_sum_sq}}}};
+
+struct FiniteParams {
+  bool init_output = true;
+  static void declare(ParamSchemaOf<FiniteParams>& s) {
+    s.field("init_output", &FiniteParams::init_output, "Start from 1; otherwise multiply what the output holds.")
+        .runtime();
+  }
+};
+struct MultiFiniteParams {
+  int64_t num_arrays = 1;
+  bool init_output = true;
+  static void declare(ParamSchemaOf<MultiFiniteParams>& s) {
+    s.field("num_arrays", &MultiFiniteParams::num_arrays, "Number of arrays.");
+    s.field("init_output", &MultiFiniteParams::init_output, "Start from 1; otherwise multiply what the output holds.")
+        .runtime();
+  }
+};
+
+template <typename T>
+double count_infinite(const T* x, int64_t begin, int64_t end) {
+  int64_t count = 0;
+  for (int64_t i = begin; i < end; ++i)
+    count += !(std::abs(static_cast<compute_t<T>>(x[i])) <= std::numeric_limits<compute_t<T>>::max());
+  return static_cast<double>(count);
+}
+
+template <class P>
+Prepared prepare_finite(const PrepareArgs& args) {
+  std::vector<TensorSpec> in(args.in.begin(), args.in.end());
+  int64_t total = 0;
+  for (const TensorSpec& t : in) total += t.shape.size();
+  return make_kernel(
+      [in](const KernelCall& c) {
+        float* out = static_cast<float*>(c.out[0]);
+        if (!out) return;
+        double bad = 0;
+        for (size_t a = 0; a < in.size() && bad == 0; ++a) {
+          dispatch_float(in[a].dtype, [&](auto tag) {
+            const auto* x = static_cast<const typename decltype(tag)::type*>(c.in[a]);
+            bad = sum_pieces(in[a].shape.size(),
+                             [=](int64_t begin, int64_t end) { return count_infinite(x, begin, end); });
+          });
+        }
+        const float good = bad == 0 ? 1.0f : 0.0f;
+        out[0] = c.params->as<P>().init_output ? good : good * out[0];
+      },
+      30 + total / 2);
+}
+
+void infer_one(InferContext& c) { c.merge_out(0, Shape{1}); }
+
+const RegisterOp all_finite{{.name = "all_finite",
+                             .doc = "1 if every element is finite, else 0, as a float32 array of shape (1,).",
+                             .params = schema_of<FiniteParams>(),
+                             .inputs = {"data"},
+                             .infer = {infer_one, infer_arrays_float},
+                             .gradient = Gradient::none(),
+                             .kernels = {{"index", prepare_finite<FiniteParams>}}}};
+
+const RegisterOp multi_all_finite{
+    {.name = "multi_all_finite",
+     .doc = "1 if every element of every array is finite, else 0, as a float32 array of shape (1,).",
+     .params = schema_of<MultiFiniteParams>(),
+     .inputs = Inputs::variadic("num_arrays", "data"),
+     .infer = {infer_one, infer_arrays_float},
+     .gradient = Gradient::none(),
+     .kernels = {{"index", prepare_finite<MultiFiniteParams>}}}};
+
+// ---- reset_arrays --------------------------------------------------------------------------------------------------
+
+Prepared prepare_reset(const PrepareArgs& args) {
+  std::vector<int64_t> bytes;
+  for (const TensorSpec& t : args.in) bytes.push_back(t.shape.size() * size_of(t.dtype));
+  const int64_t total = std::accumulate(bytes.begin(), bytes.end(), int64_t{0});
+  return make_kernel(
+      [bytes](const KernelCall& c) {
+        for (size_t i = 0; i < bytes.size(); ++i) cpu::zero_bytes(c.in[i], bytes[i]);
+      },
+      30 + total / 16);
+}
+
+const RegisterOp reset_arrays{
+    {.name = "reset_arrays",
+     .doc = "Sets arrays to zero in place.",
+     .params = schema_of<ArraysParams>(),
+     .inputs = Inputs::variadic("num_arrays", "data").mutates([](const Params&, int) { return true; }),
+     .outputs = 0,
+     .infer = {[](InferContext&) {}, [](InferContext&) {}},
+     .gradient = Gradient::none(),
+     .kernels = {{"fill", prepare_reset}}}};
+
+// ---- multi_lars ----------------------------------------------------------------------------------------------------
+
+struct LarsParams {
+  double eta = 0, eps = 0, rescale_grad = 1;
+  static void declare(ParamSchemaOf<LarsParams>& s) {
+    number(s, "eta", &LarsParams::eta, "Trust coefficient.").required();
+    number(s, "eps", &LarsParams::eps, "Added to the divisor.").required();
+    number(s, "rescale_grad", &LarsParams::rescale_grad, "Factor of the gradients.");
+  }
+};
+
+Prepared prepare_lars(const PrepareArgs& args) {
+  const int64_t n = args.out[0].shape.size();
+  return make_kernel(
+      [n](const KernelCall& c) {
+        const auto& p = c.params->as<LarsParams>();
+        const auto in = [&](int k, int64_t i) { return static_cast<double>(static_cast<const float*>(c.in[k])[i]); };
+        float* out = static_cast<float*>(c.out[0]);
+        for (int64_t i = 0; out && i < n; ++i) {
+          const double w = std::sqrt(in(1, i)), g = std::sqrt(in(2, i)) * p.rescale_grad;
+          const double rate = w > 0 && g > 0 ? p.eta * w / (g + in(3, i) * w + p.eps) : 1;
+          out[i] = static_cast<float>(in(0, i) * rate);
+        }
+      },
+      30 + n * 10);
+}
+
+const RegisterOp multi_lars{
+    {.name = "multi_lars",
+     .doc = "Learning rates scaled layer by layer (You et al., 2017) from sums of squares of weights and gradients.",
+     .params = schema_of<LarsParams>(),
+     .inputs = {"lrs", "weights_sum_sq", "grads_sum_sq", "wds"},
+     .infer = {infer::same_shape,
+               [](InferContext& c) {
+                 for (int i = 0; i < 4; ++i) c.merge_in_dtype(i, DType::f32);
+                 c.merge_out_dtype(0, DType::f32);
+               }},
+     .gradient = Gradient::none(),
+     .kernels = {{"index", prepare_lars}},
+     .flags = {.inplace = true}}};
+
+}  // namespace
+}  // namespace mxnet::ops
