@@ -5,7 +5,7 @@
 namespace mxnet {
 
 struct ForkHandlers {
-  int order;         // `prepare` runs from small to large, `parent` and `child` from large to small
+  int order;  // `prepare` runs from small to large, `parent` and `child` from large to small
   void (*prepare)();
   void (*parent)();
   void (*child)();

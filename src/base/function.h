@@ -56,12 +56,15 @@ class UniqueFunction<R(Args...)> {
 
   template <typename T>
   static constexpr bool fits() {
-    return sizeof(T) <= kInlineBytes && alignof(T) <= alignof(std::max_align_t) && std::is_nothrow_move_constructible_v<T>;
+    return sizeof(T) <= kInlineBytes && alignof(T) <= alignof(std::max_align_t) &&
+           std::is_nothrow_move_constructible_v<T>;
   }
   template <typename T>
   static T* object(void* storage) {
-    if constexpr (fits<T>()) return static_cast<T*>(storage);
-    else return *static_cast<T**>(storage);
+    if constexpr (fits<T>())
+      return static_cast<T*>(storage);
+    else
+      return *static_cast<T**>(storage);
   }
   template <typename T>
   static constexpr Table kTable = {
@@ -75,8 +78,10 @@ class UniqueFunction<R(Args...)> {
         }
       },
       [](void* storage) {
-        if constexpr (fits<T>()) object<T>(storage)->~T();
-        else delete object<T>(storage);
+        if constexpr (fits<T>())
+          object<T>(storage)->~T();
+        else
+          delete object<T>(storage);
       }};
 
   void take(UniqueFunction& other) {

@@ -133,8 +133,10 @@ void Core::advance(Var& var, Wake& wake) {
       waiter->told.store(true, std::memory_order_release);  // last: it may be gone afterwards
       continue;
     }
-    if (dep->write) var.running_write_ = true;
-    else ++var.running_reads_;
+    if (dep->write)
+      var.running_write_ = true;
+    else
+      ++var.running_reads_;
     if (--dep->op->waiting == 0) ready(dep->op, wake);
   }
   var.open_if_unused();
@@ -142,8 +144,10 @@ void Core::advance(Var& var, Wake& wake) {
 
 void Core::retire(Dep& dep, Wake& wake) {
   if (std::exchange(dep.retired, true)) return;
-  if (dep.write) dep.var->running_write_ = false;
-  else --dep.var->running_reads_;
+  if (dep.write)
+    dep.var->running_write_ = false;
+  else
+    --dep.var->running_reads_;
   advance(*dep.var, wake);
 }
 
@@ -209,8 +213,10 @@ RunContext Core::context_of(Op* op, bool inline_run) {
 
 void Core::call(Op* op, RunContext& context) {
   ObservedRun observed(op->props.name, op->props.lane, context.inline_run);
-  if (op->run_async) op->run_async(context, Done(this, op));
-  else op->run(context);
+  if (op->run_async)
+    op->run_async(context, Done(this, op));
+  else
+    op->run(context);
 }
 
 // Runs a ready operation on this thread. The lock is free at the call and held afterwards.
@@ -298,7 +304,8 @@ void Core::release_early(Op* op, Var& var) {
   wake_threads(wake);
 }
 
-// ---- without the queue ------------------------------------------------------------------------------------------------
+// ---- without the queue
+// ------------------------------------------------------------------------------------------------
 
 // The variables are claimed in the order of their addresses, so that two callers never wait for each other in a circle.
 void Core::run_on_caller(Op* op) {
@@ -333,8 +340,10 @@ void Core::run_on_caller(Op* op) {
   settle_errors(op, std::move(error));
   for (const Dep& dep : deps) {
     if (dep.retired) continue;
-    if (dep.write) dep.var->unclaim_write();
-    else dep.var->unclaim_read();
+    if (dep.write)
+      dep.var->unclaim_write();
+    else
+      dep.var->unclaim_read();
   }
   op->run.reset();
   op->run_async.reset();

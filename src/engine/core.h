@@ -17,12 +17,12 @@ namespace mxnet::engine_detail {
 
 // One variable of one operation.
 struct Dep {
-  Op* op = nullptr;     // null: a Waiter
+  Op* op = nullptr;  // null: a Waiter
   Var* var = nullptr;
   Dep* next = nullptr;  // in the variable's line
   bool write = false;
-  bool read = false;    // also true for a variable that is read and written
-  bool retired = false; // given back (completed, or released early)
+  bool read = false;     // also true for a variable that is read and written
+  bool retired = false;  // given back (completed, or released early)
 };
 
 struct Op {
@@ -30,16 +30,16 @@ struct Op {
   UniqueFunction<void(RunContext&, Done)> run_async;
   OpProps props;
   uint64_t sequence = 0;
-  uint64_t parent = 0;                 // the operation that pushed this one
-  int waiting = 0;                     // variables that are not granted yet
-  bool on_caller = false;              // runs on the pushing thread under claims, without the queue
-  bool abandoned = false;              // its thread was lost in a fork
-  std::atomic<int> unfinished{0};      // asynchronous: the call and its completion
-  bool dropped = false;                // the completion was dropped, not called
+  uint64_t parent = 0;             // the operation that pushed this one
+  int waiting = 0;                 // variables that are not granted yet
+  bool on_caller = false;          // runs on the pushing thread under claims, without the queue
+  bool abandoned = false;          // its thread was lost in a fork
+  std::atomic<int> unfinished{0};  // asynchronous: the call and its completion
+  bool dropped = false;            // the completion was dropped, not called
   std::exception_ptr thrown, reported;
-  Ref<ErrorRecord> inherited;          // why it did not run
-  Op* previous = nullptr;              // all operations that are not finished, oldest first
-  Op* next = nullptr;                  // or the free list
+  Ref<ErrorRecord> inherited;  // why it did not run
+  Op* previous = nullptr;      // all operations that are not finished, oldest first
+  Op* next = nullptr;          // or the free list
 
   std::span<Dep> deps() { return {many_deps ? many_deps.get() : few_deps.data(), dep_count}; }
   std::array<Dep, 6> few_deps;
@@ -166,10 +166,10 @@ class Core {
 
 // What this thread is doing for an engine.
 struct ThreadState {
-  bool worker = false;          // a thread of an engine
+  bool worker = false;  // a thread of an engine
   bool compute_worker = false;
-  bool in_compute_op = false;   // also on a caller that runs one itself
-  Op* op = nullptr;             // that it runs now
+  bool in_compute_op = false;  // also on a caller that runs one itself
+  Op* op = nullptr;            // that it runs now
 };
 ThreadState& thread_state();
 

@@ -28,11 +28,11 @@ enum class Lane : unsigned char { compute, copy, host };
 inline constexpr int64_t kUnknownCost = INT64_MAX;
 
 struct OpProps {
-  const char* name = "";          // for the profiler and messages; must live as long as the process
+  const char* name = "";  // for the profiler and messages; must live as long as the process
   Lane lane = Lane::compute;
-  int priority = 0;               // among operations that are ready on one lane, larger runs first
-  int64_t cost_ns = kUnknownCost; // estimated time on one thread
-  int64_t bytes = 0;              // memory that the operation holds while it is queued, for the run-ahead bound
+  int priority = 0;                // among operations that are ready on one lane, larger runs first
+  int64_t cost_ns = kUnknownCost;  // estimated time on one thread
+  int64_t bytes = 0;               // memory that the operation holds while it is queued, for the run-ahead bound
   Device device = {};
 };
 
@@ -82,8 +82,8 @@ class WaitInterrupted : public std::exception {
 class Engine {
  public:
   struct Options {
-    bool naive = false;         // everything runs on the caller before push returns
-    bool force_queue = false;   // try_begin_inline always refuses
+    bool naive = false;        // everything runs on the caller before push returns
+    bool force_queue = false;  // try_begin_inline always refuses
     int64_t run_ahead_ops = 256;
     int64_t run_ahead_bytes = int64_t{2} << 30;
     static Options from_settings();
@@ -102,17 +102,20 @@ class Engine {
   // error, or if inline work is switched off: push instead. A variable may appear several times and on both sides.
   // Between begin and end the caller must be quick, must not push or wait, and calls end_inline with the same lists.
   bool try_begin_inline(Var* const* reads, size_t nr, Var* const* writes, size_t nw) {
-    if (!inline_allowed_ || nw > kMaxInlineWrites) [[unlikely]] return false;
+    if (!inline_allowed_ || nw > kMaxInlineWrites) [[unlikely]]
+      return false;
     size_t w = 0;
     for (; w < nw; ++w) {
-      if (!writes[w]->try_claim_write() && !repeated(writes, w)) [[unlikely]] break;
+      if (!writes[w]->try_claim_write() && !repeated(writes, w)) [[unlikely]]
+        break;
     }
     if (w < nw) [[unlikely]] {
       if (!retry_after_error(writes, nw)) return cancel_inline(reads, 0, writes, w);
       return cancel_inline(reads, 0, writes, w) || try_begin_inline(reads, nr, writes, nw);
     }
     for (size_t r = 0; r < nr; ++r) {
-      if (reads[r]->try_claim_read()) [[likely]] continue;
+      if (reads[r]->try_claim_read()) [[likely]]
+        continue;
       if (reads[r]->claimed_for_writing() && contains(writes, nw, reads[r])) continue;
       cancel_inline(reads, r, writes, nw);
       return retry_after_error(reads, nr) && try_begin_inline(reads, nr, writes, nw);
@@ -177,7 +180,8 @@ class Engine {
   // drain_deferred is one load when there is nothing to do.
   static void defer_release(UniqueFunction<void()> fn);
   static void drain_deferred() {
-    if (deferred_count_.load(std::memory_order_acquire) != 0) [[unlikely]] run_deferred();
+    if (deferred_count_.load(std::memory_order_acquire) != 0) [[unlikely]]
+      run_deferred();
   }
 
  private:

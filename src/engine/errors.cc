@@ -43,8 +43,8 @@ void Core::settle_errors(Op* op, std::exception_ptr error) {
   if (!error) error = op->thrown;
   if (op->reported && !op->dropped) error = op->reported;
   if (!error && op->dropped) {
-    error = std::make_exception_ptr(Error(
-        ErrorKind::generic, str("operation '", op->props.name, "' dropped its completion without calling it")));
+    error = std::make_exception_ptr(
+        Error(ErrorKind::generic, str("operation '", op->props.name, "' dropped its completion without calling it")));
   }
   Ref<ErrorRecord> record = op->inherited;
   if (error) record = make_ref<ErrorRecord>(std::move(error));

@@ -22,10 +22,12 @@ class ObservedRun {
  public:
   ObservedRun(const char* name, Lane lane, bool inline_run)
       : observer_(engine_observer.load(std::memory_order_acquire)), name_(name), lane_(lane), inline_(inline_run) {
-    if (observer_) [[unlikely]] observer_->begin(name_, lane_, inline_);
+    if (observer_) [[unlikely]]
+      observer_->begin(name_, lane_, inline_);
   }
   ~ObservedRun() {
-    if (observer_) [[unlikely]] observer_->end(name_, lane_, inline_);
+    if (observer_) [[unlikely]]
+      observer_->end(name_, lane_, inline_);
   }
   ObservedRun(const ObservedRun&) = delete;
   ObservedRun& operator=(const ObservedRun&) = delete;

@@ -52,7 +52,8 @@ Core::~Core() {
   while (free_ops_) delete std::exchange(free_ops_, free_ops_->next);
 }
 
-// ---- workers ----------------------------------------------------------------------------------------------------------
+// ---- workers
+// ----------------------------------------------------------------------------------------------------------
 
 // Threads start with the first work for them; the lock is held.
 void Core::start_threads(const Wake& wake) {
@@ -110,7 +111,8 @@ void Core::host_main() {
   }
 }
 
-// ---- waiting ----------------------------------------------------------------------------------------------------------
+// ---- waiting
+// ----------------------------------------------------------------------------------------------------------
 
 // Sleeps until the condition holds; false if the hook ended the wait first. The lock is held at the call and after.
 template <typename Condition>
@@ -145,8 +147,8 @@ bool Core::sleep(Lock& lock, std::condition_variable& cv, bool interruptible, Co
 }
 
 void Core::wait_for_room(Lock& lock, int64_t bytes) {
-  const bool full = live_count_ >= options_.run_ahead_ops ||
-                    (live_count_ > 0 && live_bytes_ + bytes > options_.run_ahead_bytes);
+  const bool full =
+      live_count_ >= options_.run_ahead_ops || (live_count_ > 0 && live_bytes_ + bytes > options_.run_ahead_bytes);
   if (!full || thread_state().worker) return;
   ++room_waiters_;  // until half is done: one wake-up for many operations
   sleep(lock, room_cv_, false, [this] { return has_room(); });
@@ -231,7 +233,8 @@ void Core::shutdown() {
   for (auto& host : hosts) host->join();
 }
 
-// ---- fork -------------------------------------------------------------------------------------------------------------
+// ---- fork
+// -------------------------------------------------------------------------------------------------------------
 
 // Work is finished and the locks are held while the process is copied. An engine thread that forks (a callback that
 // starts a program) cannot wait for its own operation.
@@ -273,8 +276,8 @@ void Core::abandon_all() {
   while (Op* op = oldest_) {
     op->abandoned = true;
     op->inherited.reset();
-    settle_errors(op, std::make_exception_ptr(Error(
-                          ErrorKind::generic, str("operation '", op->props.name, "' was lost when the process forked"))));
+    settle_errors(op, std::make_exception_ptr(Error(ErrorKind::generic, str("operation '", op->props.name,
+                                                                            "' was lost when the process forked"))));
     for (Dep& dep : op->deps()) dep.var->reset_line();
     unlink(op);
   }

@@ -99,11 +99,11 @@ class Var {
   }
 
   std::atomic<uint32_t> word_{0};
-  int32_t running_reads_ = 0;              // the rest belongs to the queue and is guarded by its mutex
+  int32_t running_reads_ = 0;  // the rest belongs to the queue and is guarded by its mutex
   bool running_write_ = false;
-  engine_detail::Dep* head_ = nullptr;     // operations that wait for this variable, in program order
+  engine_detail::Dep* head_ = nullptr;  // operations that wait for this variable, in program order
   engine_detail::Dep* tail_ = nullptr;
-  Ref<ErrorRecord> error_;                 // guarded by the error mutex
+  Ref<ErrorRecord> error_;  // guarded by the error mutex
 };
 
 static_assert(sizeof(Var) <= 48);

@@ -40,8 +40,10 @@ void* system_allocate(size_t bytes) {
 }
 
 void system_free(void* data, size_t bytes) {
-  if (bytes >= kHugePage) munmap(data, bytes);
-  else std::free(data);
+  if (bytes >= kHugePage)
+    munmap(data, bytes);
+  else
+    std::free(data);
 }
 
 // Ways to find memory when there is none.
@@ -205,7 +207,8 @@ void Pool::empty_lists() {
   cached_ = 0;
 }
 
-// ---- the pools of the process -------------------------------------------------------------------------------------------
+// ---- the pools of the process
+// -------------------------------------------------------------------------------------------
 
 namespace {
 

@@ -32,8 +32,8 @@ static_assert(sizeof(Header) <= kAlignment && std::atomic<int32_t>::is_always_lo
 struct Segment {
   std::string name;
   Header* header = nullptr;
-  size_t bytes = 0;  // mapped
-  pid_t process = 0; // a child that inherited the mapping holds no reference
+  size_t bytes = 0;   // mapped
+  pid_t process = 0;  // a child that inherited the mapping holds no reference
   Pool* pool = nullptr;
 };
 

@@ -143,8 +143,10 @@ struct CacheOwner {
 // The cache of this thread, null while the thread ends.
 inline ThreadCache* thread_cache() {
   ThreadCache* cache = own_cache;
-  if (!cache) [[unlikely]] return make_cache();
-  if (cache->epoch != trim_epoch.load(std::memory_order_relaxed)) [[unlikely]] obey_trim(cache);
+  if (!cache) [[unlikely]]
+    return make_cache();
+  if (cache->epoch != trim_epoch.load(std::memory_order_relaxed)) [[unlikely]]
+    obey_trim(cache);
   return cache;
 }
 
@@ -156,7 +158,8 @@ inline ThreadCache* thread_cache() {
 
 inline void* allocate_small(ThreadCache* cache, int index) {
   auto& list = cache->lists[index];
-  if (list.count == 0) [[unlikely]] refill(cache, index);
+  if (list.count == 0) [[unlikely]]
+    refill(cache, index);
   cache->cached.add(-static_cast<int64_t>(class_bytes(index)));
   cache->allocations.add(1);
   return list.slots[--list.count];
@@ -164,7 +167,8 @@ inline void* allocate_small(ThreadCache* cache, int index) {
 
 inline void release_small(ThreadCache* cache, int index, void* data) {
   auto& list = cache->lists[index];
-  if (list.count == slots_of(index)) [[unlikely]] cache->give_back(main_pool(), index, (list.count + 1) / 2);
+  if (list.count == slots_of(index)) [[unlikely]]
+    cache->give_back(main_pool(), index, (list.count + 1) / 2);
   list.slots[list.count++] = data;
   cache->cached.add(static_cast<int64_t>(class_bytes(index)));
 }
@@ -172,7 +176,8 @@ inline void release_small(ThreadCache* cache, int index, void* data) {
 // All bits set is a NaN in every floating type.
 void poison(const Block& block) {
   static const bool enabled = env::settings().debug.poison;
-  if (enabled) [[unlikely]] std::memset(block.data, 0xFF, block.capacity);
+  if (enabled) [[unlikely]]
+    std::memset(block.data, 0xFF, block.capacity);
 }
 
 Block allocate_from_pool(size_t bytes, Device device) {

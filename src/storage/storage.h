@@ -13,10 +13,10 @@ namespace mxnet::storage {
 inline constexpr size_t kAlignment = 64;
 
 struct Block {
-  void* data = nullptr;   // 64-byte aligned; never null after allocate, even for 0 bytes
-  size_t capacity = 0;    // usable bytes, at least what was asked for
+  void* data = nullptr;  // 64-byte aligned; never null after allocate, even for 0 bytes
+  size_t capacity = 0;   // usable bytes, at least what was asked for
   Device device;
-  void* handle = nullptr; // of the pool that made it
+  void* handle = nullptr;  // of the pool that made it
 };
 
 // Contents are undefined (NaN bytes under MXNET_DEBUG_POISON). Throws Error(memory) when neither the limit nor the

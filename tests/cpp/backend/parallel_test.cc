@@ -79,9 +79,10 @@ TEST_CASE("parallel_for: only the compute worker has a team") {
 TEST_CASE("parallel_for: an exception reaches the caller") {
   for (const int team : {1, 3}) {
     const TeamScope scope(team);
-    CHECK_THROWS_AS(parallel_for(100, 1, [](int64_t begin, int64_t) {
-                      if (begin == 40) fail(ErrorKind::index, "out of range");
-                    }),
+    CHECK_THROWS_AS(parallel_for(100, 1,
+                                 [](int64_t begin, int64_t) {
+                                   if (begin == 40) fail(ErrorKind::index, "out of range");
+                                 }),
                     Error);
   }
 }

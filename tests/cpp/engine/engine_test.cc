@@ -246,15 +246,14 @@ TEST_CASE("engine: callbacks may push and wait, however many of them") {
   std::vector<Var> outer(kCallbacks), inner(kCallbacks);
   std::atomic<int> sum{0};
   for (size_t i = 0; i < kCallbacks; ++i) {
-    push(
-        engine, {}, {&outer[i]},
-        [&, i](RunContext&) {
-          push(engine, {}, {&inner[i]}, [&](RunContext&) { ++sum; }, {.lane = Lane::host});
-          engine.wait_to_read(inner[i]);
-          push(engine, {}, {&inner[i]}, [&](RunContext&) { ++sum; });
-          engine.wait_all();  // inside an operation: for what it pushed
-        },
-        {.name = "callback", .lane = Lane::host});
+    push(engine, {}, {&outer[i]},
+         [&, i](RunContext&) {
+           push(engine, {}, {&inner[i]}, [&](RunContext&) { ++sum; }, {.lane = Lane::host});
+           engine.wait_to_read(inner[i]);
+           push(engine, {}, {&inner[i]}, [&](RunContext&) { ++sum; });
+           engine.wait_all();  // inside an operation: for what it pushed
+         },
+         {.name = "callback", .lane = Lane::host});
   }
   engine.wait_all();
   CHECK(sum == 2 * kCallbacks);

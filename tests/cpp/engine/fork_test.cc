@@ -45,8 +45,7 @@ int exit_code_of_child(UniqueFunction<bool()> child) {
     bool good = false;
     try {
       good = child();
-    } catch (...) {
-    }
+    } catch (...) {}
     _exit(good ? 0 : 1);
   }
   int status = -1;
@@ -74,9 +73,8 @@ bool work_everywhere() {
 TEST_CASE("fork: work before, in the child, in its child, and after") {
   REQUIRE(work_everywhere());
   for (int i = 0; i < 3; ++i) {
-    CHECK(exit_code_of_child([] {
-            return work_everywhere() && exit_code_of_child([] { return work_everywhere(); }) == 0;
-          }) == 0);
+    CHECK(exit_code_of_child(
+              [] { return work_everywhere() && exit_code_of_child([] { return work_everywhere(); }) == 0; }) == 0);
     CHECK(work_everywhere());
   }
 }

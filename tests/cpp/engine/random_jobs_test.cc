@@ -149,8 +149,10 @@ void check_random_program(const Engine::Options& options, int count) {
     }
     engine.wait_all();
     CHECK(engine.pending() == 0);
-    if (!options.force_queue) CHECK(runner.inlined > 0);
-    else CHECK(runner.inlined == 0);
+    if (!options.force_queue)
+      CHECK(runner.inlined > 0);
+    else
+      CHECK(runner.inlined == 0);
   }
   for (int i = 0; i < kCells; ++i) {
     CHECK(cells[static_cast<size_t>(i)].value == expected[static_cast<size_t>(i)]);
@@ -189,7 +191,8 @@ TEST_CASE("engine: several threads mix inline and queued work on shared variable
             work();
             engine.end_inline(reads, 1, writes, 1);
           } else {
-            engine.push([work](RunContext&) { work(); }, reads, writes, {.lane = rng() % 2 ? Lane::host : Lane::compute});
+            engine.push([work](RunContext&) { work(); }, reads, writes,
+                        {.lane = rng() % 2 ? Lane::host : Lane::compute});
           }
           if (rng() % 100 == 0) engine.wait_to_read(to.var);
         }

@@ -44,7 +44,8 @@ TEST_CASE("scratch: aligned, disjoint, nested; grows once") {
     }
     release_scratch();
     CHECK(scratch_capacity() == 0);
-  }).join();
+  })
+      .join();
 }
 
 }  // namespace mxnet

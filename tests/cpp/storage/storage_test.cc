@@ -172,8 +172,9 @@ TEST_CASE("storage: the limit holds, the cache is tried first, and the error nam
   const Block b = allocate(1 << 20, device);
   CHECK(stats(device).in_use == 1 << 20);
   const std::string message = message_of([&] { allocate(100, device); });
-  CHECK(message == device.str() + ": out of memory: asked for 100 bytes; 1048576 bytes are in use, 0 are cached, "
-                                  "the limit is 1048576 bytes");
+  CHECK(message == device.str() +
+                       ": out of memory: asked for 100 bytes; 1048576 bytes are in use, 0 are cached, "
+                       "the limit is 1048576 bytes");
   try {
     allocate(100, device);
   } catch (const Error& e) {
@@ -193,10 +194,12 @@ TEST_CASE("storage: at the limit, queued work is waited for") {
   set_limit(device, 1 << 20);
   Var var;
   Var* list[] = {&var};
-  Engine::get().push([block = allocate(1 << 20, device)](RunContext&) {
-    usleep(20'000);
-    release(block);
-  }, {}, list, {});
+  Engine::get().push(
+      [block = allocate(1 << 20, device)](RunContext&) {
+        usleep(20'000);
+        release(block);
+      },
+      {}, list, {});
   Block block;
   CHECK_NOTHROW(block = allocate(1 << 20, device));
   release(block);
