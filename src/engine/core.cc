@@ -73,6 +73,7 @@ Op* Core::make_op(std::span<Var* const> reads, std::span<Var* const> writes, con
 
 void Core::submit(Op* op) {
   if (options_.naive || stopped_.load(std::memory_order_acquire)) return run_on_caller(op);
+  note_push();
   Wake wake;
   {
     Lock lock(mutex_);

@@ -173,4 +173,15 @@ struct ThreadState {
 };
 ThreadState& thread_state();
 
+// Callers (not engine threads) tell when they push and while they wait.
+void note_push();
+bool caller_is_busy();
+class CallerWaits {
+ public:
+  CallerWaits();
+  ~CallerWaits();
+  CallerWaits(const CallerWaits&) = delete;
+  CallerWaits& operator=(const CallerWaits&) = delete;
+};
+
 }  // namespace mxnet::engine_detail

@@ -113,6 +113,7 @@ void Engine::set_sleep_hooks(void* (*enter)(), void (*leave)(void*)) {
 
 bool Engine::on_worker() { return thread_state().worker; }
 bool Engine::on_compute_worker() { return thread_state().compute_worker; }
+bool Engine::caller_is_busy() { return engine_detail::caller_is_busy(); }
 int64_t Engine::pending() const { return core_->pending(); }
 void Engine::shutdown() { core_->shutdown(); }
 

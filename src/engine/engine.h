@@ -168,7 +168,10 @@ class Engine {
   // ---- threads ------------------------------------------------------------------------------------------------------
   static bool on_worker();          // this thread belongs to an engine
   static bool on_compute_worker();  // this thread owns the OpenMP team
-  int64_t pending() const;          // operations pushed and not complete
+  // A caller pushed a moment ago and is not waiting: it probably needs a core of its own right now. For compute lane
+  // code that decides how many threads to use.
+  static bool caller_is_busy();
+  int64_t pending() const;  // operations pushed and not complete
   bool naive() const { return naive_; }
   bool inline_allowed() const { return inline_allowed_; }
 

@@ -12,8 +12,8 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-constexpr auto kWorkerSpin = std::chrono::microseconds(30);  // an eager caller pushes the next operation within it
-constexpr auto kWaiterSpin = std::chrono::microseconds(20);  // longer would take a core from the team
+constexpr auto kWorkerSpin = std::chrono::microseconds(100);  // an eager caller pushes the next operation within it
+constexpr auto kWaiterSpin = std::chrono::microseconds(100);  // a sleeping core takes some 20 us to wake up
 constexpr auto kPoll = std::chrono::milliseconds(50);
 constexpr size_t kMaxHosts = 128;
 
@@ -25,6 +25,7 @@ inline void relax() {
 #endif
 }
 
+// Looks again and again for a while; in between, whoever else wants the core may have it.
 template <typename Condition>
 bool spin_until(Clock::duration limit, Condition condition) {
   const auto end = Clock::now() + limit;
@@ -33,8 +34,17 @@ bool spin_until(Clock::duration limit, Condition condition) {
       if (condition()) return true;
       relax();
     }
+    std::this_thread::yield();
   } while (Clock::now() < end);
   return false;
+}
+
+constexpr int64_t kBusyNs = 50'000;  // after a push; an eager program pushes again within it
+std::atomic<int64_t> last_push_ns{0};
+std::atomic<int> waiting_callers{0};
+
+int64_t now_ns() {
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(Clock::now().time_since_epoch()).count();
 }
 
 // Host threads that may run at once; those that wait do not count.
@@ -46,6 +56,18 @@ ThreadState& thread_state() {
   static thread_local constinit ThreadState state;
   return state;
 }
+
+void note_push() {
+  if (!thread_state().worker) last_push_ns.store(now_ns(), std::memory_order_relaxed);
+}
+
+bool caller_is_busy() {
+  return waiting_callers.load(std::memory_order_relaxed) == 0 &&
+         now_ns() - last_push_ns.load(std::memory_order_relaxed) < kBusyNs;
+}
+
+CallerWaits::CallerWaits() { waiting_callers.fetch_add(!thread_state().worker, std::memory_order_relaxed); }
+CallerWaits::~CallerWaits() { waiting_callers.fetch_sub(!thread_state().worker, std::memory_order_relaxed); }
 
 Core::~Core() {
   shutdown();
@@ -118,6 +140,7 @@ void Core::host_main() {
 template <typename Condition>
 bool Core::sleep(Lock& lock, std::condition_variable& cv, bool interruptible, Condition condition) {
   if (condition()) return true;
+  const CallerWaits noted;
   const bool on_host = thread_state().worker;
   if (on_host) {  // another thread takes over, or those that wait could fill the pool
     ++host_blocked_;
@@ -172,6 +195,7 @@ void Core::wait_for(Var& var, bool for_writing) {
       fail("an operation on the compute lane waited for an array: it would wait for itself");
     }
     if (!waiter.retired) {
+      const CallerWaits noted;
       lock.unlock();
       const bool told = spin_until(kWaiterSpin, [&] { return waiter.told.load(std::memory_order_acquire); });
       lock.lock();
@@ -259,6 +283,7 @@ void Core::after_fork_in_child() {
   for (auto& host : hosts_) host.release();
   hosts_.clear();
   host_idle_ = host_blocked_ = room_waiters_ = empty_waiters_ = 0;
+  waiting_callers.store(0);
   for (std::condition_variable* cv : {&compute_cv_, &host_cv_, &room_cv_, &empty_cv_}) {
     ::new (cv) std::condition_variable;  // whoever slept on the old one is gone
   }

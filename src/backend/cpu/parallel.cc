@@ -21,21 +21,22 @@ struct Chunks {
   std::atomic<bool> failed{false};
   std::exception_ptr error{};
 
-  void work() {
-    const int saved = std::exchange(team, 1);
-    take_all();
-    team = saved;
-  }
-  void take_all() {
-    while (!failed.load(std::memory_order_relaxed)) {
-      const int64_t begin = next.fetch_add(chunk, std::memory_order_relaxed);
-      if (begin >= n) return;
-      try {
-        body(context, begin, std::min(n, begin + chunk));
-      } catch (...) {
-        if (!failed.exchange(true)) error = std::current_exception();
-      }
+  bool left() const { return next.load(std::memory_order_relaxed) < n && !failed.load(std::memory_order_relaxed); }
+
+  void take_one() {
+    const int64_t begin = next.fetch_add(chunk, std::memory_order_relaxed);
+    if (begin >= n) return;
+    try {
+      body(context, begin, std::min(n, begin + chunk));
+    } catch (...) {
+      if (!failed.exchange(true)) error = std::current_exception();
     }
+  }
+  template <typename While>
+  void work(While more) {
+    const int saved = std::exchange(team, 1);
+    while (left() && more()) take_one();
+    team = saved;
   }
 };
 
@@ -63,11 +64,17 @@ TeamScope::~TeamScope() {
   team = saved_;
 }
 
+// Two threads on two cores, and a caller that is about to push more: with a team there would be three, and each end of
+// a region would wait for the one that has no core. So this thread goes on alone until the caller waits.
+//
 // The whole team is started even for few pieces: libgomp ends threads that a smaller region does not want.
 void detail::run_chunks(int64_t n, int64_t chunk, int threads, Body body, void* context) {
   Chunks chunks{n, chunk, body, context};
+  if (threads == 2) chunks.work([] { return Engine::caller_is_busy(); });
+  if (chunks.left()) {
 #pragma omp parallel num_threads(threads)
-  chunks.work();
+    chunks.work([] { return true; });
+  }
   if (chunks.error) std::rethrow_exception(chunks.error);
 }
 
