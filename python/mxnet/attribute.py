@@ -26,7 +26,8 @@ class _AttrScopeMeta(type):
 
 
 class AttrScope(metaclass=_AttrScopeMeta):
-    """Attributes (text to text) for the symbols made inside a `with` block; inner scopes extend and override outer ones.
+    """Attributes (text to text) for the symbols made inside a `with` block; inner scopes extend and override outer
+    ones.
 
     >>> import mxnet as mx
     >>> with mx.AttrScope(ctx_group="stage1"):

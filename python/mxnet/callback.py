@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Functions to hand to a training loop: progress, speed, checkpoints.
 
-A batch callback takes one object with `epoch`, `nbatch` and `eval_metric` (see `model.BatchEndParam`); an epoch callback
-takes (epoch, symbol, arg_params, aux_params).
+A batch callback takes one object with `epoch`, `nbatch` and `eval_metric` (see `model.BatchEndParam`); an epoch
+callback takes (epoch, symbol, arg_params, aux_params).
 """
 from __future__ import annotations
 

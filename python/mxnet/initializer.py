@@ -2,8 +2,8 @@
 """Rules that fill parameters before training.
 
 An initializer is called with a description of the parameter and its array. The description is the parameter's name,
-with attributes where it is an `InitDesc`; an `__init__` attribute overrides the initializer, and otherwise the end of the
-name decides: biases, betas and running means become 0, gammas and running variances 1, weights what the rule says.
+with attributes where it is an `InitDesc`; an `__init__` attribute overrides the initializer, and otherwise the end of
+the name decides: biases, betas and running means become 0, gammas and running variances 1, weights what the rule says.
 """
 from __future__ import annotations
 
@@ -150,20 +150,24 @@ class Initializer:
 
     def _init_default(self, name, _):
         raise ValueError(
-            f"Unknown initialization pattern for {name}. Default initialization is now limited to \"weight\", \"bias\", "
-            "\"gamma\" (1.0), and \"beta\" (0.0). Please use mx.sym.Variable(init=mx.init.*) to set initialization pattern")
+            f'Unknown initialization pattern for {name}. Default initialization is now limited to "weight", "bias", '
+            '"gamma" (1.0), and "beta" (0.0). Please use mx.sym.Variable(init=mx.init.*) to set initialization '
+            "pattern")
 
 
 @register
 class Load:
-    """Parameters from a dict or a file of arrays, by name (`arg:` and `aux:` are ignored); the rest by `default_init`."""
+    """Parameters from a dict or a file of arrays, by name (`arg:` and `aux:` are ignored); the rest by
+    `default_init`.
+    """
 
     def __init__(self, param, default_init=None, verbose=False):
         if isinstance(param, str):
             from .ndarray import load
             param = load(param)
         if not isinstance(param, dict):
-            raise AssertionError(f"Load: param must be a dict of arrays or a file of named arrays, got {type(param).__name__}")
+            raise AssertionError(f"Load: param must be a dict of arrays or a file of named arrays, got "
+                                 f"{type(param).__name__}")
         self.param = {name[4:] if name.startswith(("arg:", "aux:")) else name: arr for name, arr in param.items()}
         self.default_init = default_init
         self.verbose = verbose

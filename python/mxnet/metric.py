@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Measures of how well predictions fit labels, accumulated over batches.
 
-`update(labels, preds)` takes lists of arrays (or one array each). Every metric keeps two running sums: the local one, that
-`reset_local` clears (progress since the last report), and the global one, that only `reset` clears (the whole epoch).
+`update(labels, preds)` takes lists of arrays (or one array each). Every metric keeps two running sums: the local one,
+that `reset_local` clears (progress since the last report), and the global one, that only `reset` clears (the whole
+epoch).
 """
 from __future__ import annotations
 
@@ -10,7 +11,8 @@ import math
 
 import numpy
 
-__all__ = ["Accuracy", "Caffe", "CompositeEvalMetric", "CrossEntropy", "CustomMetric", "EvalMetric", "F1", "Loss", "MAE",
+__all__ = ["Accuracy", "Caffe", "CompositeEvalMetric", "CrossEntropy", "CustomMetric", "EvalMetric", "F1", "Loss",
+           "MAE",
            "MCC", "MSE", "NegativeLogLikelihood", "PCC", "PearsonCorrelation", "Perplexity", "RMSE", "TopKAccuracy",
            "Torch", "check_label_shapes", "create", "np"]
 
@@ -256,7 +258,9 @@ class Accuracy(EvalMetric):
 @register
 @alias("top_k_accuracy", "top_k_acc")
 class TopKAccuracy(EvalMetric):
-    """The fraction of samples whose class is among the `top_k` (more than 1) best scores; predictions are (n, classes)."""
+    """The fraction of samples whose class is among the `top_k` (more than 1) best scores; predictions are (n,
+    classes).
+    """
 
     def __init__(self, top_k=1, name="top_k_accuracy", output_names=None, label_names=None):
         super().__init__(name, top_k=top_k, output_names=output_names, label_names=label_names)
@@ -268,7 +272,8 @@ class TopKAccuracy(EvalMetric):
     def update(self, labels, preds):
         for label, pred in _pairs(labels, preds):
             if pred.ndim > 2:
-                raise AssertionError(f"TopKAccuracy: predictions must have at most 2 dimensions, got shape {pred.shape}")
+                raise AssertionError(f"TopKAccuracy: predictions must have at most 2 dimensions, got shape "
+                                     f"{pred.shape}")
             label = label.astype("int32").ravel()
             check_label_shapes(label, pred)
             if pred.ndim == 1:
@@ -397,7 +402,9 @@ class MCC(_BinaryMetric):
 
 @register
 class PCC(EvalMetric):
-    """Pearson's correlation of discrete labels and predicted classes: Matthews' coefficient for any number of classes."""
+    """Pearson's correlation of discrete labels and predicted classes: Matthews' coefficient for any number of
+    classes.
+    """
 
     def __init__(self, name="pcc", output_names=None, label_names=None, has_global_stats=True):
         super().__init__(name, output_names=output_names, label_names=label_names, has_global_stats=has_global_stats)

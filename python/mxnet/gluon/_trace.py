@@ -130,7 +130,8 @@ def trace_arrays(block, args):
 # --- the compiled graph
 
 class CompiledGraph:
-    """A traced block behind one `CachedOp`: called with the flat list of data arrays, it returns what the block returns.
+    """A traced block behind one `CachedOp`: called with the flat list of data arrays, it returns what the block
+    returns.
 
     Parameters are looked up when they have got new arrays, not at each call.
     """
@@ -163,7 +164,8 @@ class CompiledGraph:
                               stacklevel=6)
         unused = [name for name in params if name not in used]
         if unused:
-            warnings.warn(f"Parameter {', '.join(unused)} is not used by any computation. Is this intended?", stacklevel=6)
+            warnings.warn(f"Parameter {', '.join(unused)} is not used by any computation. Is this intended?",
+                          stacklevel=6)
 
     def _bind(self, ctx):
         """A list of the inputs with the parameters' arrays on `ctx` in place."""

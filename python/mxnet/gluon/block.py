@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Blocks: parts of networks, and the networks that are made of them.
 
-A :class:`Block` runs operator by operator. A :class:`HybridBlock` can also be compiled into a graph by `hybridize()`; it
-is written either as `hybrid_forward(self, F, x, **params)`, where `F` is `mx.nd` or `mx.sym`, or as plain `forward(self, x)`.
+A :class:`Block` runs operator by operator. A :class:`HybridBlock` can also be compiled into a graph by `hybridize()`;
+it is written either as `hybrid_forward(self, F, x, **params)`, where `F` is `mx.nd` or `mx.sym`, or as plain
+`forward(self, x)`.
 """
 from __future__ import annotations
 
@@ -21,8 +22,7 @@ from ..symbol import Symbol
 from . import _trace, parameter
 from ._scope import BlockScope
 from ._summary import print_summary
-from .parameter import (DeferredInitializationError, Parameter, ParameterDict, brief_list, missing_message,
-                        strip_kind)
+from .parameter import DeferredInitializationError, Parameter, ParameterDict, brief_list, missing_message, strip_kind
 from .utils import HookHandle
 
 __all__ = ["Block", "HybridBlock", "SymbolBlock"]
@@ -76,7 +76,8 @@ class Block:
     def __setattr__(self, name, value):
         existing = self.__dict__.get(name)
         if isinstance(existing, (Parameter, Block)) and not isinstance(value, type(existing)):
-            raise TypeError(f"Changing attribute type for {name} from {type(existing)} to {type(value)} is not allowed.")
+            raise TypeError(f"Changing attribute type for {name} from {type(existing)} to {type(value)} is not "
+                            "allowed.")
         if isinstance(value, Block):
             self.register_child(value, name)
         elif isinstance(value, Parameter):
@@ -132,8 +133,9 @@ class Block:
                 continue
             items = value.values() if isinstance(value, dict) else value
             if any(isinstance(item, Block) and id(item) not in children for item in items):
-                warnings.warn(f'"{type(self).__name__}.{name}" is an unregistered container with Blocks. Note that Blocks '
-                              "inside the list, tuple or dict will not be registered automatically. Make sure to register "
+                warnings.warn(f'"{type(self).__name__}.{name}" is an unregistered container with Blocks. Note that '
+                              "Blocks inside the list, tuple or dict will not be registered automatically. Make sure "
+                              "to register "
                               "them using register_child() or switching to nn.Sequential/nn.HybridSequential instead.",
                               stacklevel=3)
 
@@ -146,7 +148,7 @@ class Block:
             found.update(child._collect_params_with_prefix(prefix + name))
         return found
 
-    def initialize(self, init=initializer.Uniform(), ctx=None, verbose=False, force_reinit=False):
+    def initialize(self, init=initializer.Uniform(), ctx=None, verbose=False, force_reinit=False):  # noqa: B008
         """Initialize all parameters, of the children too (see `Parameter.initialize`)."""
         self.collect_params().initialize(init, ctx, verbose, force_reinit)
 
@@ -385,15 +387,16 @@ class HybridBlock(Block):
         if static_shape and not static_alloc:
             raise ValueError("hybridize: static_shape=True needs static_alloc=True")
         flags = {"static_alloc": static_alloc, "static_shape": static_shape, "inline_limit": inline_limit, **kwargs}
-        optional = {"backend": backend, "forward_bulk_size": forward_bulk_size, "backward_bulk_size": backward_bulk_size}
+        optional = {"backend": backend, "forward_bulk_size": forward_bulk_size,
+                    "backward_bulk_size": backward_bulk_size}
         flags.update({name: value for name, value in optional.items() if value is not None})
         self._active = active
         self._flags = flags
         if clear or not active:
             self._clear_cached_op()
         if active and (self._forward_hooks or self._forward_pre_hooks):
-            warnings.warn(f'"{self.name}" is being hybridized while still having forward hooks: they are called with the '
-                          "whole block, and hooks of its children only while it is traced.", stacklevel=2)
+            warnings.warn(f'"{self.name}" is being hybridized while still having forward hooks: they are called with '
+                          "the whole block, and hooks of its children only while it is traced.", stacklevel=2)
         super().hybridize(active, backend=backend, clear=clear, static_alloc=static_alloc, static_shape=static_shape,
                           inline_limit=inline_limit, forward_bulk_size=forward_bulk_size,
                           backward_bulk_size=backward_bulk_size, **kwargs)
@@ -491,8 +494,8 @@ class HybridBlock(Block):
         """Set the unknown dimensions of all parameters from inputs like `args`."""
         if self._writes_forward:
             raise NotImplementedError(
-                f"{type(self).__name__} has parameters of unknown shape: a block written with forward(x) must give their "
-                "shapes, or implement infer_shape(self, *args), which sets them")
+                f"{type(self).__name__} has parameters of unknown shape: a block written with forward(x) must give "
+                "their shapes, or implement infer_shape(self, *args), which sets them")
         self._infer("infer_shape", "shape", *args)
 
     def infer_type(self, *args):

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Losses: blocks from predictions and labels to one number for each sample.
 
-Unless said otherwise the result has the shape (batch,): the mean over all axes but `batch_axis`. `weight` is a factor on
-the loss; the input `sample_weight` is one for each sample, of a shape that broadcasts against the loss before the mean, for
-example (batch, 1).
+Unless said otherwise the result has the shape (batch,): the mean over all axes but `batch_axis`. `weight` is a factor
+on the loss; the input `sample_weight` is one for each sample, of a shape that broadcasts against the loss before the
+mean, for example (batch, 1).
 """
 from __future__ import annotations
 
@@ -132,7 +132,8 @@ class SoftmaxCrossEntropyLoss(Loss):
     axis : int
         The axis of the classes.
     sparse_label : bool
-        Whether labels are class numbers, of pred's shape without `axis`; otherwise they are distributions of pred's shape.
+        Whether labels are class numbers, of pred's shape without `axis`; otherwise they are distributions of pred's
+        shape.
     from_logits : bool
         Whether pred is log-probabilities already.
     """
@@ -290,7 +291,8 @@ class TripletLoss(Loss):
 class PoissonNLLLoss(Loss):
     """The negative log-likelihood of counts `target` under Poisson rates `pred` (their log, if `from_logits`).
 
-    `compute_full` adds Stirling's approximation of log(target!) where target > 1. The result is the mean over everything.
+    `compute_full` adds Stirling's approximation of log(target!) where target > 1. The result is the mean over
+    everything.
     """
 
     def __init__(self, weight=None, from_logits=True, batch_axis=0, compute_full=False, **kwargs):
@@ -339,8 +341,8 @@ class CosineEmbeddingLoss(Loss):
 class SDMLLoss(Loss):
     """Smoothed deep metric learning: rows of x1 and x2 (batch, dim) with equal index are alike, all others are not.
 
-    Each row's softmax over minus the squared distances is compared with a target that gives `smoothing_parameter` to the
-    other rows together.
+    Each row's softmax over minus the squared distances is compared with a target that gives `smoothing_parameter` to
+    the other rows together.
     """
 
     def __init__(self, smoothing_parameter=0.3, weight=1.0, batch_axis=0, **kwargs):

@@ -84,8 +84,8 @@ class Parameter:
                  allow_deferred_init=False, differentiable=True, stype="default", grad_stype="default"):
         for label, value in (("stype", stype), ("grad_stype", grad_stype)):
             if value not in _STYPES:
-                raise AssertionError(f"{label} for Parameter '{name}' must be one of 'default', 'row_sparse', or 'csr', "
-                                     f"but got '{value}'")
+                raise AssertionError(f"{label} for Parameter '{name}' must be one of 'default', 'row_sparse', or "
+                                     f"'csr', but got '{value}'")
         self._var = None
         self._data = None
         self._grad = None
@@ -179,7 +179,7 @@ class Parameter:
 
     # --- making the arrays
 
-    def initialize(self, init=None, ctx=None, default_init=initializer.Uniform(), force_reinit=False):
+    def initialize(self, init=None, ctx=None, default_init=initializer.Uniform(), force_reinit=False):  # noqa: B008
         """Make data and gradient arrays.
 
         Parameters
@@ -359,7 +359,8 @@ class Parameter:
     def data(self, ctx=None):
         """The array on `ctx`.
 
-        DeferredInitializationError before the shape is known, RuntimeError if `initialize` was not called or not for `ctx`.
+        DeferredInitializationError before the shape is known, RuntimeError if `initialize` was not called or not for
+        `ctx`.
         """
         if self._stype != "default":
             raise RuntimeError(f"Cannot return a copy of Parameter '{self.name}' on ctx {ctx} via data() because its "
@@ -550,7 +551,8 @@ class ParameterDict:
         param = self._find(name)
         if param is None:
             if value is None:
-                raise KeyError(f"No constant named '{name}'. Please specify value if you want to create a new constant.")
+                raise KeyError(f"No constant named '{name}'. Please specify value if you want to create a new "
+                               "constant.")
             param = Constant(name, value)
             self._params[name] = param
         elif value is not None:
@@ -569,7 +571,7 @@ class ParameterDict:
                                      f"Parameters with the same name '{name}'")
         self._params.update(other.items())
 
-    def initialize(self, init=initializer.Uniform(), ctx=None, verbose=False, force_reinit=False):
+    def initialize(self, init=initializer.Uniform(), ctx=None, verbose=False, force_reinit=False):  # noqa: B008
         """Initialize all parameters; `init` where a parameter has no initializer of its own."""
         init = initializer.create(init)
         if verbose:
@@ -635,8 +637,8 @@ class ParameterDict:
         """Take parameters from a dict of arrays, as `load` does from a file."""
         for name in self.keys() if restore_prefix else ():
             if not name.startswith(restore_prefix):
-                raise AssertionError(f"restore_prefix is '{restore_prefix}' but Parameters name '{name}' does not start "
-                                     f"with '{restore_prefix}'.")
+                raise AssertionError(f"restore_prefix is '{restore_prefix}' but Parameters name '{name}' does not "
+                                     f"start with '{restore_prefix}'.")
         if not isinstance(param_dict, dict):
             raise AssertionError(f"{_source(filename)} has no names: it holds a list of {len(param_dict)} arrays")
         loaded = {restore_prefix + strip_kind(name): arr for name, arr in param_dict.items()}

@@ -67,7 +67,8 @@ class Trainer:
         param_dict = dict(enumerate(self._params))
         if isinstance(optimizer, opt.Optimizer):
             if optimizer_params:
-                raise AssertionError("optimizer_params must be None if optimizer is an instance of Optimizer instead of str")
+                raise AssertionError("optimizer_params must be None if optimizer is an instance of Optimizer instead "
+                                     "of str")
             self._optimizer = optimizer
             self._optimizer.param_dict = param_dict
         else:
@@ -94,8 +95,8 @@ class Trainer:
             found = param.list_ctx()
             if contexts is not None and found != contexts:
                 raise AssertionError("All Parameters must be initialized on the same set of contexts, but Parameter "
-                                     f"{param.name} is initialized on {found} while previous Parameters are initialized "
-                                     f"on {contexts}.")
+                                     f"{param.name} is initialized on {found} while previous Parameters are "
+                                     f"initialized on {contexts}.")
             contexts = found
         return contexts or []
 
@@ -215,8 +216,9 @@ class Trainer:
                 raise UserWarning(
                     f"Gradient of Parameter `{param.name}` on context {stale.context} has not been updated by backward "
                     "since last `step`. This could mean a bug in your model that made it only use a subset of the "
-                    "Parameters (Blocks) for this iteration. If you are intentionally only using a subset, call step with "
-                    "ignore_stale_grad=True to suppress this warning and skip updating of Parameters with stale gradient")
+                    "Parameters (Blocks) for this iteration. If you are intentionally only using a subset, call step "
+                    "with ignore_stale_grad=True to suppress this warning and skip updating of Parameters with stale "
+                    "gradient")
             if self._kvstore and self._update_on_kvstore:
                 self._kvstore.pull(i, param.list_data(), priority=-i)
                 for arr in fresh:

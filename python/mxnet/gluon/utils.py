@@ -114,7 +114,8 @@ def download(url, path=None, overwrite=False, sha1_hash=None, retries=5, verify_
     name = url.split("/")[-1].split("?")[0]
     if path is None:
         if not name:
-            raise AssertionError(f"Can't construct file-name from this URL. Please set the `path` option manually: {url}")
+            raise AssertionError(f"Can't construct file-name from this URL. Please set the `path` option manually: "
+                                 f"{url}")
         target = name
     else:
         path = os.path.expanduser(path)

@@ -23,8 +23,8 @@ def update_on_kvstore_default():
 def create(name="local"):
     """A key-value store by its name.
 
-    'local' adds up on the CPU, 'device' on the device of the first array; classes made known by `KVStoreBase.register` come
-    under their own names. TypeError if the name is no text, MXNetError if there is no such store.
+    'local' adds up on the CPU, 'device' on the device of the first array; classes made known by `KVStoreBase.register`
+    come under their own names. TypeError if the name is no text, MXNetError if there is no such store.
     """
     if not isinstance(name, str):
         raise TypeError(f"the name of a key-value store must be a string, got {type(name).__name__}")
@@ -117,7 +117,9 @@ class KVStore(KVStoreBase):
         self.pull(key, out, priority)
 
     def push(self, key, value, priority=0):
-        """Add up `value` (an array or a list of one for each device) and replace or update what is stored under `key`."""
+        """Add up `value` (an array or a list of one for each device) and replace or update what is stored under
+        `key`.
+        """
         for k, arrays in _pairs(key, value):
             stored = self._find(k)
             for array in arrays:
@@ -139,7 +141,9 @@ class KVStore(KVStoreBase):
                 stored.astype(array.dtype, copy=False).copyto(array)
 
     def pushpull(self, key, value, out=None, priority=0):
-        """Push `value`, then pull to `out`, or back to `value` if there is no `out`; a sum that is not stored otherwise."""
+        """Push `value`, then pull to `out`, or back to `value` if there is no `out`; a sum that is not stored
+        otherwise.
+        """
         self.push(key, value, priority)
         self.pull(key, value if out is None else out, priority)
 
@@ -150,7 +154,8 @@ class KVStore(KVStoreBase):
         for k, arrays in _pairs(key, out):
             stored = self._find(k)
             if stored.stype != "row_sparse":
-                raise MXNetError(f"kvstore.row_sparse_pull: the value of key {k!r} must be row_sparse, it is {stored.stype}")
+                raise MXNetError(f"kvstore.row_sparse_pull: the value of key {k!r} must be row_sparse, it is "
+                                 f"{stored.stype}")
             ids = list(row_ids) if isinstance(row_ids, (list, tuple)) else [row_ids] * len(arrays)
             for array, rows in zip(arrays, ids):
                 nd.sparse.retain(stored, rows.as_in_context(stored.context)).copyto(array)

@@ -56,7 +56,8 @@ class Optimizer:
             self.lr = lr_scheduler.base_lr
         else:
             if lr_scheduler.base_lr != learning_rate:
-                warnings.warn(f"learning_rate={learning_rate} replaces the base_lr={lr_scheduler.base_lr} of lr_scheduler",
+                warnings.warn(f"learning_rate={learning_rate} replaces the base_lr={lr_scheduler.base_lr} of "
+                              "lr_scheduler",
                               stacklevel=3)
             lr_scheduler.base_lr = learning_rate
             self.lr = learning_rate
@@ -146,9 +147,9 @@ class Optimizer:
     def set_learning_rate(self, lr):
         """Change the rate; UserWarning is raised if a schedule sets it."""
         if self.lr_scheduler is not None:
-            raise UserWarning("LRScheduler of the optimizer has already been defined. Note that set_learning_rate can mutate "
-                              "the value of the learning rate of the optimizer only when the LRScheduler of the optimizer "
-                              "is undefined.")
+            raise UserWarning("LRScheduler of the optimizer has already been defined. Note that set_learning_rate can "
+                              "mutate the value of the learning rate of the optimizer only when the LRScheduler of the "
+                              "optimizer is undefined.")
         self.lr = lr
 
     def set_lr_scale(self, args_lrscale):
@@ -167,7 +168,9 @@ class Optimizer:
         self.lr_mult = {**self._attribute_factors("__lr_mult__"), **args_lr_mult}
 
     def set_wd_mult(self, args_wd_mult):
-        """Set factors on the weight decay, by index or name; 0 for biases and betas and as `__wd_mult__` says otherwise."""
+        """Set factors on the weight decay, by index or name; 0 for biases and betas and as `__wd_mult__` says
+        otherwise.
+        """
         self.wd_mult = {name: 0.0 for name in self.idx2name.values() if not name.endswith(("_weight", "_gamma"))}
         self.wd_mult.update(self._attribute_factors("__wd_mult__"))
         self.wd_mult.update(args_wd_mult)

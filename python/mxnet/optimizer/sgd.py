@@ -17,7 +17,9 @@ def _zeros_like(weight):
 
 
 class _MomentumOptimizer(Optimizer):
-    """A momentum array for each weight; with `multi_precision` float16 weights have (momentum or None, float32 copy)."""
+    """A momentum array for each weight; with `multi_precision` float16 weights have (momentum or None, float32
+    copy).
+    """
 
     def __init__(self, momentum=0.0, **kwargs):
         super().__init__(**kwargs)

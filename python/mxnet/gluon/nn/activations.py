@@ -44,7 +44,7 @@ class LeakyReLU(HybridBlock):
 class PReLU(HybridBlock):
     """Leaky rectifier with a learned slope: one, or one for each of `in_channels` channels (axis 1)."""
 
-    def __init__(self, alpha_initializer=initializer.Constant(0.25), in_channels=1, **kwargs):
+    def __init__(self, alpha_initializer=initializer.Constant(0.25), in_channels=1, **kwargs):  # noqa: B008
         super().__init__(**kwargs)
         with self.name_scope():
             self.alpha = self.params.get("alpha", shape=(in_channels,), init=alpha_initializer)

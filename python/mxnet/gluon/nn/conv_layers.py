@@ -51,7 +51,8 @@ class _Conv(HybridBlock):
         0 to find it in the first forward pass.
     """
 
-    def __init__(self, channels, kernel_size, strides, padding, dilation, groups, layout, in_channels=0, activation=None,
+    def __init__(self, channels, kernel_size, strides, padding, dilation, groups, layout, in_channels=0,
+                 activation=None,
                  use_bias=True, weight_initializer=None, bias_initializer="zeros", op_name="Convolution", adj=None,
                  prefix=None, params=None):
         super().__init__(prefix=prefix, params=params)
@@ -145,7 +146,8 @@ class Conv3D(_Conv):
 class Conv1DTranspose(_Conv):
     """The transpose of a convolution over one axis."""
 
-    def __init__(self, channels, kernel_size, strides=1, padding=0, output_padding=0, dilation=1, groups=1, layout="NCW",
+    def __init__(self, channels, kernel_size, strides=1, padding=0, output_padding=0, dilation=1, groups=1,
+                 layout="NCW",
                  activation=None, use_bias=True, weight_initializer=None, bias_initializer="zeros", in_channels=0,
                  **kwargs):
         _check_layout(layout, 1)
@@ -224,7 +226,8 @@ class MaxPool1D(_Pooling):
 
     def __init__(self, pool_size=2, strides=None, padding=0, layout="NCW", ceil_mode=False, **kwargs):
         _check_layout(layout, 1)
-        super().__init__(_kernel(pool_size, 1, "pool_size"), strides, padding, ceil_mode, False, "max", layout, **kwargs)
+        super().__init__(_kernel(pool_size, 1, "pool_size"), strides, padding, ceil_mode, False, "max", layout,
+                         **kwargs)
 
 
 class MaxPool2D(_Pooling):
@@ -232,7 +235,8 @@ class MaxPool2D(_Pooling):
 
     def __init__(self, pool_size=(2, 2), strides=None, padding=0, layout="NCHW", ceil_mode=False, **kwargs):
         _check_layout(layout, 2)
-        super().__init__(_kernel(pool_size, 2, "pool_size"), strides, padding, ceil_mode, False, "max", layout, **kwargs)
+        super().__init__(_kernel(pool_size, 2, "pool_size"), strides, padding, ceil_mode, False, "max", layout,
+                         **kwargs)
 
 
 class MaxPool3D(_Pooling):
@@ -240,7 +244,8 @@ class MaxPool3D(_Pooling):
 
     def __init__(self, pool_size=(2, 2, 2), strides=None, padding=0, ceil_mode=False, layout="NCDHW", **kwargs):
         _check_layout(layout, 3)
-        super().__init__(_kernel(pool_size, 3, "pool_size"), strides, padding, ceil_mode, False, "max", layout, **kwargs)
+        super().__init__(_kernel(pool_size, 3, "pool_size"), strides, padding, ceil_mode, False, "max", layout,
+                         **kwargs)
 
 
 class AvgPool1D(_Pooling):
@@ -256,7 +261,8 @@ class AvgPool1D(_Pooling):
 class AvgPool2D(_Pooling):
     """The mean over windows of two axes."""
 
-    def __init__(self, pool_size=(2, 2), strides=None, padding=0, ceil_mode=False, layout="NCHW", count_include_pad=True,
+    def __init__(self, pool_size=(2, 2), strides=None, padding=0, ceil_mode=False, layout="NCHW",
+                 count_include_pad=True,
                  **kwargs):
         _check_layout(layout, 2)
         super().__init__(_kernel(pool_size, 2, "pool_size"), strides, padding, ceil_mode, False, "avg", layout,

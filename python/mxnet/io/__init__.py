@@ -1,0 +1,7 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Data iterators of the symbolic interface: batches of named arrays."""
+from .files import CSVIter, MNISTIter
+from .io import DataBatch, DataDesc, DataIter, PrefetchingIter, ResizeIter
+from .ndarray_iter import NDArrayIter
+
+__all__ = ["CSVIter", "DataBatch", "DataDesc", "DataIter", "MNISTIter", "NDArrayIter", "PrefetchingIter", "ResizeIter"]
