@@ -56,7 +56,7 @@ constexpr FnInfo kInfo[] = {
     unary(Fn::softsign, "softsign", 0.3f),
     unary(Fn::relu, "relu", 0.05f),
     unary(Fn::softrelu, "_softrelu", 2.5f),
-    unary(Fn::mish, "_mish", 0.9f),
+    unary(Fn::mish, "mish", 0.9f),
     unary(Fn::gelu, "_gelu", 1.3f),
     unary(Fn::logical_not, "logical_not", 0.06f),
     unary(Fn::isnan, "_contrib_isnan", 0.06f),

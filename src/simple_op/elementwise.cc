@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "simple_op/elementwise.h"
+
+#include <unordered_map>
+
+#include "simple_op/elementwise_gradient.h"
+
+namespace mxnet {
+namespace {
+
+// Filled before main; read-only afterwards.
+std::unordered_map<std::string, ElementwiseInfo>& infos() {
+  static std::unordered_map<std::string, ElementwiseInfo> table;
+  return table;
+}
+
+OpDef make_def(const ElementwiseOp& op, Gradient gradient) {
+  OpFlags flags;
+  flags.elementwise = true;
+  flags.hidden = op.hidden;
+  return {.name = op.name,
+          .doc = op.doc,
+          .aliases = op.aliases,
+          .params = op.params,
+          .inputs = op.inputs,
+          .infer = {op.info.broadcasts ? infer::broadcast : op.shape, op.dtype},
+          .gradient = std::move(gradient),
+          .kernels = {{"program", prepare_elementwise}},
+          .flags = flags};
+}
+
+Gradient gradient_of(const ElementwiseOp& op) {
+  if (op.zero_gradient) return Gradient::zero();
+  if (op.info.first_order) return {composed_gradient};
+  Gradient gradient(elementwise_gradient);
+  const GradientReads reads = gradient_reads(op);
+  gradient.reads_inputs = reads.inputs;
+  gradient.reads_outputs = reads.outputs;
+  return gradient;
+}
+
+}  // namespace
+
+Operand ElementwiseInfo::append(ProgramBuilder& builder, const Params& params, std::span<const Operand> in,
+                                DType out) const {
+  std::vector<Operand> scalar_operands;
+  for (int i = 0; i < scalars; ++i) scalar_operands.push_back(builder.scalar(out));
+  return builder.formula(expr(params, static_cast<int>(in.size())), out, in, scalar_operands);
+}
+
+const ElementwiseInfo* elementwise_info(const OpDef& op) {
+  if (!op.flags.elementwise) return nullptr;
+  const auto it = infos().find(op.name);
+  return it == infos().end() ? nullptr : &it->second;
+}
+
+void register_elementwise(ElementwiseOp op) {
+  infos()[op.name] = op.info;
+  RegisterOp(make_def(op, gradient_of(op)));
+  if (op.zero_gradient || op.info.first_order) return;
+  for (ElementwiseOp& helper : gradient_operators(op)) register_elementwise(std::move(helper));
+}
+
+void ScalarParams::declare(ParamSchemaOf<ScalarParams>& s) {
+  s.field("scalar", &ScalarParams::scalar, "The scalar operand; converted to the array's dtype first.").runtime().type(
+      "double");
+  s.field("is_int", &ScalarParams::is_int, "Whether the scalar is a whole number.");
+}
+
+}  // namespace mxnet
