@@ -30,6 +30,7 @@ OpDef make_def(const ElementwiseOp& op, Gradient gradient) {
 }
 
 Gradient gradient_of(const ElementwiseOp& op) {
+  if (op.gradient) return *op.gradient;
   if (op.zero_gradient) return Gradient::zero();
   if (op.info.first_order) return {composed_gradient};
   Gradient gradient(elementwise_gradient);
@@ -57,7 +58,7 @@ const ElementwiseInfo* elementwise_info(const OpDef& op) {
 void register_elementwise(ElementwiseOp op) {
   infos()[op.name] = op.info;
   RegisterOp(make_def(op, gradient_of(op)));
-  if (op.zero_gradient || op.info.first_order) return;
+  if (op.gradient || op.zero_gradient || op.info.first_order) return;
   for (ElementwiseOp& helper : gradient_operators(op)) register_elementwise(std::move(helper));
 }
 

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -46,9 +47,9 @@ struct ElementwiseOp {
   InferFn shape = infer::same_shape;
   InferFn dtype = infer::same_dtype;
   bool zero_gradient = false;
+  std::optional<Gradient> gradient = {};  // instead of the one that the formula gives
   bool hidden = false;
-  // The parameters of one variant, to work out which values its gradient reads.
-  int variants = 1;
+  int variants = 1;  // ElementwiseInfo::variant is below this
 };
 
 // Registers the operator and the hidden operators of its gradient. Called by static initializers.

@@ -145,9 +145,9 @@ MX_INLINE F64 atan_d(F64 x) {
 struct SinCos {
   F64 sin, cos;
 };
-MX_INLINE SinCos sincos_d(F64 x) {  // |x| < 2^30
+MX_INLINE SinCos sincos_d(F64 x) {  // |x| < 2^20: then n times the first part is exact
   const F64 n = vrint(x * 0.63661977236758134);
-  const F64 r = (x - n * 1.5707963109016418457) - n * 1.5893254712295857e-08;
+  const F64 r = (x - n * 1.57079632673412561417) - n * 6.07710050650619224932e-11;
   const F64 z = r * r;
   constexpr double s[] = {1.0, -1.0 / 6, 1.0 / 120, -1.0 / 5040, 1.0 / 362880, -1.0 / 39916800};
   constexpr double c[] = {1.0, -1.0 / 2, 1.0 / 24, -1.0 / 720, 1.0 / 40320, -1.0 / 3628800, 1.0 / 479001600};
@@ -180,7 +180,7 @@ MX_INLINE F32 log_times(F32 x, double factor) {
 }
 template <typename F>
 MX_INLINE F32 circular(F32 x, F f, float (*scalar)(float)) {
-  const I32 far = !(vabs(x) < 1073741824.0f);
+  const I32 far = !(vabs(x) < 1048576.0f);
   F32 y = in_double(x, f);
   if (any(far)) [[unlikely]] {
     for (int i = 0; i < kLanes<float>; ++i) {
