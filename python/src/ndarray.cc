@@ -91,7 +91,14 @@ void set_ndarray_class(PyObject* cls) {
   }
   Py_INCREF(cls);
   ndarray_class = type;
-  type->tp_dealloc = dealloc;  // the generic one of Python classes would do no more, slower
+  // Python makes every class a collected one. An array refers to no Python object, so it needs neither the collector's
+  // header nor its bookkeeping, and its objects can be recycled.
+  type->tp_flags &= ~Py_TPFLAGS_HAVE_GC;
+  type->tp_traverse = nullptr;
+  type->tp_clear = nullptr;
+  type->tp_free = PyObject_Free;
+  type->tp_dealloc = dealloc;
+  PyType_Modified(type);
 }
 
 PyObject* wrap(NDArray array, PyTypeObject* cls) {
