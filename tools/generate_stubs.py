@@ -30,7 +30,7 @@ def python_type(text):
     text = text.removesuffix(" or None").strip()
     if text.startswith("{"):
         words = re.findall(r"'([^']*)'", text)
-        optional = optional or "None" in words
+        optional = optional or "None" in text
         result = f"Literal[{', '.join(repr(word) for word in words if word != 'None')}]" if words else "Any"
         if "int8" in words or "float32" in words:  # a type may be given as a word, a class or a numpy.dtype
             result = "Any"
@@ -50,7 +50,7 @@ def safe(name):
 
 
 def signature(op, array, extra):
-    """The parameter list of an operator's function."""
+    """The parameters of an operator's function, each with its annotation."""
     parameters = []
     if op["variadic"]:
         parameters.append(f"*data: {array}")
@@ -58,14 +58,15 @@ def signature(op, array, extra):
         parameters += [f"{safe(name)}: {array} | None = ..." for name in op["inputs"]]
     taken = {"data"} if op["variadic"] else set(op["inputs"])
     for param in op["params"]:
-        if param["name"] not in taken:
+        if param["name"] not in taken and param["name"] != op.get("variadic_param"):
             parameters.append(f"{safe(param['name'])}: {python_type(param['type'])} = ...")
-    return ", ".join(parameters + extra)
+    return parameters + extra
 
 
 def documentation(op):
     """The docstring: what it does, then its parameters."""
-    lines = textwrap.wrap(op["doc"].replace("\\", "\\\\").replace('"""', "'''"), 110) or [op["name"]]
+    doc = op["doc"].replace("\\", "\\\\").replace('"""', "'''") or op["name"]
+    lines = [line for paragraph in doc.split("\n") for line in textwrap.wrap(paragraph, 110) or [""]]
     described = [param for param in op["params"] if param["doc"]]
     if described:
         lines.append("")
@@ -76,13 +77,27 @@ def documentation(op):
     return lines
 
 
+def definition(name, parameters, result):
+    """The def line; on several lines, cut between parameters, if it is long."""
+    line = f"def {name}({', '.join(parameters)}) -> {result}:"
+    if len(line) <= 120:
+        return line
+    rows = [""]
+    for parameter in parameters:
+        if rows[-1] and len(rows[-1]) + len(parameter) > 110:
+            rows.append("")
+        rows[-1] += f"{parameter}, "
+    body = "\n".join(f"    {row.rstrip()}" for row in rows)
+    return f"def {name}(\n{body}\n) -> {result}:"
+
+
 def stub(names, info, module, array, extra, returns):
     """The text of one stub file."""
     parts = [HEADER.format(module=module, array=array)]
     for name in names:
         op = info[name]
         lines = documentation(op)
-        head = f"def {name}({signature(op, array, extra)}) -> {returns(op)}:"
+        head = definition(name, signature(op, array, extra), returns(op))
         if len(lines) == 1:
             parts.append(f'{head}\n    """{lines[0]}"""\n')
         else:
@@ -92,8 +107,9 @@ def stub(names, info, module, array, extra, returns):
 
 
 def nd_returns(op):
+    """The type of the result; None outputs: their number depends on the parameters."""
     outputs = op["num_outputs"]
-    return "NDArray" if outputs == 1 else "list[NDArray]" if outputs > 1 else "Any"
+    return "Any" if outputs is None else "NDArray" if outputs == 1 else "list[NDArray]"
 
 
 def generate():
@@ -105,6 +121,8 @@ def generate():
     info = {}
     for name in _ext.list_ops():
         op = _ext.op_info(name)
+        if op.get("hidden"):
+            continue
         for each in (op["name"], *op["aliases"]):
             info[each] = op
     names = sorted(name for name in info if not name.startswith("_") and name.isidentifier()
@@ -135,6 +153,7 @@ def main():
             sys.stdout.writelines(list(difflib.unified_diff(
                 old.splitlines(True), text.splitlines(True), "checked in", "generated", n=1))[:40])
         else:
+            path.parent.mkdir(exist_ok=True)
             path.write_text(text)
             print(f"wrote {name}: {text.count('def ')} operators")
     if not stale:
