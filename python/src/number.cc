@@ -76,7 +76,14 @@ PyObject* apply(Binary& ops, PyObject* a, PyObject* b, NDArray out = {}) {
     autograd::call(op, op.params.defaults(), in, std::span<NDArray>(&out, 1));
   } else {
     PyObject* number = a_array ? b : a;
-    if (!is_number(number)) Py_RETURN_NOTIMPLEMENTED;
+    if (!is_number(number)) {
+      // Left to itself, NumPy would compute on a copy: an array outside of every graph and device.
+      if (PyObject_HasAttrString(number, "__array_interface__")) {
+        fail(ErrorKind::type, "an NDArray and a ", Py_TYPE(number)->tp_name,
+             " do not mix; make an array of it with mx.nd.array() first");
+      }
+      Py_RETURN_NOTIMPLEMENTED;
+    }
     const NDArray& x = unwrap(a_array ? a : b);
     if (x.is_none()) fail(ErrorKind::value, "an operand is an empty array handle");
     const OpDef& op = ops.get(a_array ? 2 : 3);

@@ -16,7 +16,8 @@ namespace mxnet::python {
 namespace {
 
 // What a keyword means to one operator.
-enum class Slot : uint8_t { input, param, out, device, ignored };
+// device_param: the parameter `ctx` of creation operators, which also places the result.
+enum class Slot : uint8_t { input, param, out, device, device_param, ignored };
 struct Keyword {
   PyObject* name;  // interned
   Slot slot;
@@ -160,6 +161,10 @@ void sort_keywords(const State& state, Call& call, PyObject* names, PyObject* co
       case Slot::param: put_param(state, call, keyword->index, values[i]); break;
       case Slot::out: call.out = values[i] == Py_None ? nullptr : values[i]; break;
       case Slot::device: call.device = values[i]; break;
+      case Slot::device_param:
+        call.device = values[i];
+        put_param(state, call, keyword->index, values[i]);
+        break;
       case Slot::ignored: break;
     }
   }
@@ -297,7 +302,8 @@ PyObject* create(PyTypeObject* type, PyObject* args, PyObject*) {
       add_keyword(state, op.inputs.names[i].c_str(), Slot::input, static_cast<int>(i));
     }
     for (size_t i = 0; i < op.params.fields().size(); ++i) {
-      add_keyword(state, op.params.fields()[i].name.c_str(), Slot::param, static_cast<int>(i));
+      const std::string& field = op.params.fields()[i].name;
+      add_keyword(state, field.c_str(), field == "ctx" ? Slot::device_param : Slot::param, static_cast<int>(i));
     }
     add_keyword(state, "out", Slot::out, 0);
     add_keyword(state, "ctx", Slot::device, 0);

@@ -245,7 +245,17 @@ class TapeBuilder final : public GradientBuilder {
   const Ref<Params>& params_ref() const override { return node_.params; }
   int num_inputs() const override { return static_cast<int>(node_.inputs.size()); }
   Value input(int i) override { return {node_.inputs[static_cast<size_t>(i)], {}, 0}; }
-  Value output(int i) override { return {node_.outputs[static_cast<size_t>(i)], {}, 0}; }
+  Value output(int i) override {
+    NDArray array = node_.outputs[static_cast<size_t>(i)];
+    if (walk_.options().create_graph && static_cast<size_t>(i) < node_.visible) {
+      // The node keeps its outputs detached (no cycle); a gradient of the gradient must find the way back.
+      auto entry = make_ref<TapeEntry>();
+      entry->node = Ref<TapeNode>(&node_);
+      entry->index = i;
+      array.attach(entry);
+    }
+    return {std::move(array), {}, 0};
+  }
   bool has_head(int i) const override { return !heads_[static_cast<size_t>(i)].value.is_none(); }
   Value head(int i) override {
     Slot& slot = heads_[static_cast<size_t>(i)];

@@ -23,7 +23,7 @@ void attach_outputs(const Ref<TapeNode>& node, std::span<NDArray> out) {
     auto entry = make_ref<TapeEntry>();
     entry->node = node;
     entry->index = static_cast<int>(i);
-    out[i].attach(Ref<Attachment>(entry.get()));
+    out[i].attach(entry);
   }
 }
 
@@ -136,7 +136,7 @@ void mark_variable(NDArray& variable, const NDArray& gradient, GradReq req) {
   auto entry = make_ref<TapeEntry>();
   entry->gradient = gradient.is_none() ? NDArray() : gradient.detached();
   entry->req = req;
-  variable.attach(Ref<Attachment>(entry.get()));
+  variable.attach(entry);
 }
 
 bool in_graph(const NDArray& array) { return active_entry(array) != nullptr; }

@@ -153,6 +153,8 @@ def value_array(value, like, array_type):
     """What is assigned, as an array of `like`'s dtype on its device; numbers stay numbers."""
     if isinstance(value, array_type):
         return value if value.dtype == like.dtype else value.astype(like.dtype)
+    if isinstance(value, int) and not -2**53 <= value <= 2**53:
+        return _ext.array(np.array([value]), like.dtype, like.context)  # a float would not hold it
     if isinstance(value, numeric_types) or isinstance(value, (bool, np.bool_)):
         return value
     if isinstance(value, (np.ndarray, list, tuple)):

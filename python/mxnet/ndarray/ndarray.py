@@ -451,6 +451,11 @@ def _is_bfloat16(dtype):
 def _creation(name, shape, ctx, dtype, out=None, **more):
     dtype = "float32" if dtype is None else _ext.dtype_name(dtype)
     ctx = current_context() if ctx is None else ctx
+    shape = (shape,) if hasattr(shape, "__index__") else tuple(shape)
+    if out is None and (not shape or 0 in shape):  # to the operators these mean "unknown"
+        result = _ext.empty(shape, dtype, ctx)
+        result._fill(more.get("value", name == "_ones"))
+        return result
     return _ops_internal(name)(shape=shape, ctx=str(ctx), dtype=dtype, out=out, **more)
 
 
