@@ -7,7 +7,7 @@ import traceback
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
-from ops import harness  # noqa: E402
+from ops import harness
 
 
 def main():

@@ -35,8 +35,8 @@ class Sample:
     inputs: list
     params: dict = dataclasses.field(default_factory=dict)
     train: bool = False
-    oracle: bool = True   # False: 1.9.1 differs or fails here, and is wrong
-    grad: bool = True     # False: no gradient check (a kink, or too large)
+    oracle: bool = True  # False: 1.9.1 differs or fails here, and is wrong
+    grad: bool = True  # False: no gradient check (a kink, or too large)
 
 
 @dataclasses.dataclass
@@ -53,22 +53,22 @@ class ErrorSample:
 @dataclasses.dataclass
 class Record:
     name: str
-    samples: callable                      # rng -> [Sample]
-    reference: callable = None             # (*inputs, **params) -> array or tuple of arrays
-    errors: object = ()                    # [ErrorSample] or a function that gives it
+    samples: callable  # rng -> [Sample]
+    reference: callable = None  # (*inputs, **params) -> array or tuple of arrays
+    errors: object = ()  # [ErrorSample] or a function that gives it
     dtypes: tuple = ("float32", "float64")
-    data: tuple = None                     # which inputs are data (cast, differentiated); None: all floating point ones
-    grad: bool = False                     # has a gradient with respect to the data inputs
+    data: tuple = None  # which inputs are data (cast, differentiated); None: all floating point ones
+    grad: bool = False  # has a gradient with respect to the data inputs
     grad_dtype: str = "float64"
     rtol: dict = dataclasses.field(default_factory=dict)
     atol: float = None
-    mutated: tuple = ()                    # inputs that are written; the reference gives them after the outputs
-    random: bool = False                   # outputs are drawn: `check` judges them
-    check: callable = None                 # (outputs, inputs, params) -> None
+    mutated: tuple = ()  # inputs that are written; the reference gives them after the outputs
+    random: bool = False  # outputs are drawn: `check` judges them
+    check: callable = None  # (outputs, inputs, params) -> None
     symbolic: bool = True
     hybrid: bool = True
     oracle: bool = True
-    out: bool = True                       # works with out=
+    out: bool = True  # works with out=
     inplace: bool = True
     float_only_result: bool = False
 
@@ -113,6 +113,7 @@ def operators():
 
 
 # ---- calling ------------------------------------------------------------------------------------------------------
+
 
 def function(name, module):
     """The operator as a function of mx.nd or mx.sym."""
@@ -183,8 +184,14 @@ def assert_close(got, want, rec, dtype, what):
     assert got.shape == want.shape, f"{what}: shape {got.shape}, expected {want.shape}"
     rtol = rec.rtol.get(dtype, RTOL.get(dtype, 0)) if isinstance(rec.rtol, dict) else rec.rtol
     atol = rec.atol if rec.atol is not None else rtol
-    np.testing.assert_allclose(np.asarray(got, np.float64), np.asarray(want, np.float64), rtol=rtol, atol=atol,
-                               equal_nan=True, err_msg=f"{rec.name}: {what}, {dtype}")
+    np.testing.assert_allclose(
+        np.asarray(got, np.float64),
+        np.asarray(want, np.float64),
+        rtol=rtol,
+        atol=atol,
+        equal_nan=True,
+        err_msg=f"{rec.name}: {what}, {dtype}",
+    )
 
 
 def assert_same(got, want, what):
@@ -197,6 +204,7 @@ def assert_same(got, want, what):
 
 
 # ---- checks -------------------------------------------------------------------------------------------------------
+
 
 def check_value(rec, sample, dtype="float32"):
     """Eager outputs and mutated inputs against the reference."""
@@ -284,7 +292,8 @@ def check_gradient(rec, sample):
             values = [sampled(rec, sample, position, base + s * step * direction, dtype, heads) for s in (1, -1)]
             numeric, exact = (values[0] - values[1]) / (2 * step), float((grad * direction).sum())
             assert abs(numeric - exact) <= rtol * max(1.0, abs(numeric), np.abs(grad).sum() * 0.05), (
-                f"{rec.name}: gradient of input {position} along a direction is {exact}, differences give {numeric}")
+                f"{rec.name}: gradient of input {position} along a direction is {exact}, differences give {numeric}"
+            )
 
 
 def directions(rng, base):
@@ -323,8 +332,9 @@ def check_grad_req(rec, sample):
     outs = differentiable(recorded(rec, arrays, sample))
     mx.autograd.backward(outs, [mx.nd.array(h) for h in make_heads(outs)])
     for i, w in zip(chosen[1:], written[1:], strict=True):
-        np.testing.assert_allclose(to_numpy(arrays[i].grad), w, rtol=1e-5, atol=1e-5,
-                                   err_msg=f"{rec.name}: gradient of input {i} alone")
+        np.testing.assert_allclose(
+            to_numpy(arrays[i].grad), w, rtol=1e-5, atol=1e-5, err_msg=f"{rec.name}: gradient of input {i} alone"
+        )
 
 
 def check_out(rec, sample):
@@ -334,7 +344,7 @@ def check_out(rec, sample):
         targets = []
         for w in want:
             base = mx.nd.full((w.size + 3,), 7, dtype=dtype_name(w))
-            targets.append((base, base[2:2 + w.size].reshape(w.shape) if w.size else w.copy()))
+            targets.append((base, base[2 : 2 + w.size].reshape(w.shape) if w.size else w.copy()))
         given = [t for _, t in targets]
         call(rec, make_inputs(rec, sample, "float32"), sample.params, out=given if len(given) > 1 else given[0])
     assert_same(given, want, f"{rec.name}: out=")
@@ -349,7 +359,7 @@ def check_views(rec, sample):
     for a in plain:
         flat = np.concatenate([np.full(3, 5), to_numpy(a).ravel(), np.full(2, 5)])
         base = mx.nd.array(flat, dtype=dtype_name(a))
-        viewed.append(base[3:3 + a.size].reshape(a.shape) if a.size else a.copy())
+        viewed.append(base[3 : 3 + a.size].reshape(a.shape) if a.size else a.copy())
     with scope(sample):
         assert_same(call(rec, viewed, sample.params), call(rec, plain, sample.params), f"{rec.name}: views as inputs")
 
@@ -380,12 +390,13 @@ def check_symbol(rec, sample, with_gradient=True):
     with scope(sample):
         want = call(rec, make_inputs(rec, sample, "float32"), sample.params)
     if not rec.random:
-        assert_same(got[:len(want)], want, f"{rec.name}: symbol and eager")
+        assert_same(got[: len(want)], want, f"{rec.name}: symbol and eager")
     if chosen and not rec.random:
         outs = differentiable(got)
         if len(outs) == len(got):
-            executor.backward([mx.nd.array(h, dtype=dtype_name(o))
-                               for h, o in zip(make_heads(outs), outs, strict=True)])
+            executor.backward(
+                [mx.nd.array(h, dtype=dtype_name(o)) for h, o in zip(make_heads(outs), outs, strict=True)]
+            )
             eager = gradients(rec, sample, make_inputs(rec, sample, "float32"))
             assert_same([grads[names[i]] for i in chosen], eager, f"{rec.name}: gradient by symbol and eager")
 

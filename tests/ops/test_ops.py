@@ -1,18 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """The generic checks, for every record and sample."""
 
+import importlib.util
 import os
 import pathlib
 import subprocess
 import sys
 
 import pytest
-
-import mxnet as mx
-from ops import harness
 from ops.harness import EXEMPT, RECORDS, load_records
 
+from ops import harness
+
 load_records()
+needs_symbol = pytest.mark.skipif(not importlib.util.find_spec("mxnet.symbol"), reason="mx.sym is not there")
 
 
 def cases(want=lambda rec, sample: True):
@@ -46,32 +47,20 @@ def has_outputs(rec, sample):
     return rec.out and not rec.random
 
 
-@pytest.fixture(autouse=True)
-def clean():
-    """No error of one test reaches the next."""
-    yield
-    try:
-        mx.nd.waitall()
-    except mx.MXNetError:
-        mx.nd.waitall()
-
-
-def require(name):
-    try:
-        getattr(getattr(mx, name), "Variable")
-    except (AttributeError, ImportError):
-        pytest.skip(f"mx.{name} is not there")
-
-
 @pytest.mark.parametrize("rec,sample", cases())
 def test_value(rec, sample):
     harness.check_value(rec, sample)
 
 
-@pytest.mark.parametrize("rec,sample,dtype", [
-    pytest.param(*case.values, dtype, id=f"{case.id}-{dtype}")
-    for case in first_cases(lambda rec, sample: not rec.random and rec.data_inputs(sample))
-    for dtype in case.values[0].dtypes if dtype != "float32"])
+@pytest.mark.parametrize(
+    "rec,sample,dtype",
+    [
+        pytest.param(*case.values, dtype, id=f"{case.id}-{dtype}")
+        for case in first_cases(lambda rec, sample: not rec.random and rec.data_inputs(sample))
+        for dtype in case.values[0].dtypes
+        if dtype != "float32"
+    ],
+)
 def test_dtype(rec, sample, dtype):
     harness.check_value(rec, sample, dtype)
 
@@ -102,20 +91,26 @@ def test_inplace(rec, sample):
         pytest.skip("the output is not like the first input")
 
 
+@needs_symbol
 @pytest.mark.parametrize("rec,sample", cases(lambda rec, sample: rec.symbolic))
 def test_symbol(rec, sample):
-    require("sym")
     harness.check_symbol(rec, sample)
 
 
+@needs_symbol
 @pytest.mark.parametrize("rec,sample", cases(lambda rec, sample: rec.hybrid and bool(sample.inputs)))
 def test_hybrid(rec, sample):
-    require("sym")
     harness.check_hybrid(rec, sample)
 
 
-@pytest.mark.parametrize("rec,bad", [pytest.param(rec, bad, id=f"{rec.name}-{i}")
-                                     for rec in RECORDS.values() for i, bad in enumerate(rec.make_errors())])
+@pytest.mark.parametrize(
+    "rec,bad",
+    [
+        pytest.param(rec, bad, id=f"{rec.name}-{i}")
+        for rec in RECORDS.values()
+        for i, bad in enumerate(rec.make_errors())
+    ],
+)
 def test_error(rec, bad):
     harness.check_error(rec, bad)
 
@@ -131,9 +126,12 @@ def test_every_record_has_an_operator():
     assert not unknown, f"records of operators that do not exist: {', '.join(unknown)}"
 
 
-@pytest.mark.parametrize("mode", ["MXNET_DEBUG_QUEUE", "MXNET_DEBUG_INLINE", "MXNET_DEBUG_POISON", "MXNET_DEBUG_RELAYOUT"])
+@pytest.mark.parametrize(
+    "mode", ["MXNET_DEBUG_QUEUE", "MXNET_DEBUG_INLINE", "MXNET_DEBUG_POISON", "MXNET_DEBUG_RELAYOUT"]
+)
 def test_debug_mode(mode):
     script = pathlib.Path(__file__).with_name("debug_run.py")
-    result = subprocess.run([sys.executable, str(script)], env=os.environ | {mode: "1"}, capture_output=True, text=True,
-                            timeout=300)
+    result = subprocess.run(
+        [sys.executable, str(script)], env=os.environ | {mode: "1"}, capture_output=True, text=True, timeout=300
+    )
     assert result.returncode == 0, result.stdout[-4000:] + result.stderr[-4000:]
