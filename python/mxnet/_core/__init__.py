@@ -9,7 +9,7 @@ from . import _libs
 # library loads; not left behind for child processes.
 _mine = "GOMP_SPINCOUNT" not in _os.environ and "OMP_WAIT_POLICY" not in _os.environ
 if _mine:
-    _os.environ["GOMP_SPINCOUNT"] = "20000"
+    _os.environ["GOMP_SPINCOUNT"] = "10000"
 try:
     _libs.preload()
     try:
