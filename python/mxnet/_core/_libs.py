@@ -7,8 +7,8 @@ some distributions' Pythons, the wheel's files lie elsewhere; the installed dist
 
 import contextlib
 import ctypes
-import importlib.metadata
 import os
+import sys
 
 _ONEDNN = "libdnnl.so.3"
 _WHEEL = "onednn-cpu-gomp"
@@ -21,18 +21,15 @@ def _on_run_path():
     return any(os.path.exists(os.path.join(package, up, _ONEDNN)) for up in ("", os.path.join("..", "..", "..")))
 
 
-def _in_wheel():
-    """The library's path among the files of the installed wheel, or None."""
-    try:
-        files = importlib.metadata.files(_WHEEL) or ()
-    except importlib.metadata.PackageNotFoundError:
-        return None
-    for file in files:
-        if file.name == _ONEDNN:
-            path = os.path.normpath(file.locate())
-            if os.path.exists(path):
-                return path
-    return None
+def _candidates():
+    """Paths where the wheel may have put the library: by its own list of files, then the usual folder of such files."""
+    import importlib.metadata  # takes 10 ms, and most installations never come here
+
+    for distribution in importlib.metadata.distributions(name=_WHEEL):
+        for file in distribution.files or ():
+            if file.name == _ONEDNN:
+                yield os.path.normpath(file.locate())
+    yield os.path.join(sys.prefix, "lib", _ONEDNN)
 
 
 def preload():
@@ -43,7 +40,7 @@ def preload():
     """
     if _on_run_path():
         return
-    path = _in_wheel()
+    path = next(filter(os.path.exists, _candidates()), None)
     if path is not None:
         with contextlib.suppress(OSError):  # the extension's own import error says more
             ctypes.CDLL(path, mode=ctypes.RTLD_GLOBAL)
@@ -53,6 +50,7 @@ def explain(error):
     """An ImportError whose text tells what to do about the loader's `error`."""
     if _ONEDNN.split(".")[0] in str(error):
         return ImportError(f"mxnet needs oneDNN's library {_ONEDNN}, which the loader did not find ({error}).\n"
-                           f"Install it beside mxnet with: pip install {_WHEEL}")
+                           f"Install it into this environment with: pip install {_WHEEL}\n"
+                           "(`pip install --target` leaves the library out.)")
     return ImportError(f"mxnet's extension did not load ({error}).\nBuild the package with `pip install .`, "
                        "or in a checkout with `make build`.")
