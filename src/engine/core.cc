@@ -225,7 +225,7 @@ void Core::execute(Op* op, Lock& lock) {
   if (find_input_error(op)) return complete(op, nullptr, lock);
   ThreadState& state = thread_state();
   const ThreadState saved = state;
-  state.op = op;
+  op->outer = std::exchange(state.op, op);
   state.in_compute_op = op->props.lane == Lane::compute;
   const bool async = static_cast<bool>(op->run_async);
   op->unfinished.store(2, std::memory_order_relaxed);
@@ -319,6 +319,7 @@ void Core::run_on_caller(Op* op) {
   if (!find_input_error(op)) {
     ThreadState& state = thread_state();
     const ThreadState saved = state;
+    op->outer = std::exchange(state.op, op);
     state.in_compute_op = op->props.lane == Lane::compute;
     op->on_caller = true;
     const bool async = static_cast<bool>(op->run_async);

@@ -38,6 +38,7 @@ struct Op {
   bool dropped = false;            // the completion was dropped, not called
   std::exception_ptr thrown, reported;
   Ref<ErrorRecord> inherited;  // why it did not run
+  Op* outer = nullptr;         // the operation that this one interrupts on the same thread
   Op* previous = nullptr;      // all operations that are not finished, oldest first
   Op* next = nullptr;          // or the free list
 
@@ -131,6 +132,7 @@ class Core {
   void start_threads(const Wake& wake);
   void start_host_if_needed();
   bool spin_for_work() const;
+  static void check_not_own(const Var& var, bool for_writing);
   void abandon_all();
   bool has_room() const;
   template <typename Condition>

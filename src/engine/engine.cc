@@ -62,6 +62,8 @@ Engine& Engine::get() {
     global_core = engine->core_.get();
     register_fork_handlers({kForkEngine, [] { global_core->before_fork(); },
                             [] { global_core->after_fork_in_parent(); }, [] { global_core->after_fork_in_child(); }});
+    register_fork_handlers({kForkOther, [] { deferred().mutex.lock(); }, [] { deferred().mutex.unlock(); },
+                            [] { deferred().mutex.unlock(); }});
     std::atexit([] { get().shutdown(); });
     return engine;
   }();

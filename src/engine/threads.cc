@@ -178,7 +178,18 @@ void Core::wait_for_room(Lock& lock, int64_t bytes) {
   --room_waiters_;
 }
 
+// An operation that waits for what it holds itself would wait forever.
+void Core::check_not_own(const Var& var, bool for_writing) {
+  for (Op* op = thread_state().op; op; op = op->outer) {
+    for (const Dep& dep : op->deps()) {
+      if (dep.var != &var || dep.retired || !(dep.write || for_writing)) continue;
+      fail("operation '", op->props.name, "' waited for an array that it ", dep.write ? "writes" : "reads", " itself");
+    }
+  }
+}
+
 void Core::wait_for(Var& var, bool for_writing) {
+  check_not_own(var, for_writing);
   while (var.claimed(for_writing)) std::this_thread::yield();  // inline work elsewhere: short
   if (var.closed()) {
     Wake wake;
@@ -289,7 +300,7 @@ void Core::after_fork_in_child() {
   }
   error_mutex_.unlock();
   abandon_all();
-  thread_state() = {};
+  if (thread_state().worker) thread_state() = {};  // the operation that forked was given up above
   mutex_.unlock();
 }
 

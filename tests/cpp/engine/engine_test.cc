@@ -236,8 +236,27 @@ TEST_CASE("engine: waiting inside a compute operation is an error, not a deadloc
     by_all = message_of([&] { engine.wait_all(); });
   });
   engine.wait_to_read(a);
-  CHECK(by_var.find("would wait for itself") != std::string::npos);
+  CHECK(by_var.find("writes itself") != std::string::npos);
   CHECK(by_all.find("would wait for itself") != std::string::npos);
+}
+
+TEST_CASE("engine: waiting for what the operation itself holds is an error, not a deadlock") {
+  for (const bool naive : {false, true}) {
+    CAPTURE(naive);
+    Engine engine({.naive = naive});
+    Var read, written;
+    std::string for_written, for_read;
+    push(engine, {&read}, {&written},
+         [&](RunContext&) {
+           engine.wait_to_read(read);
+           for_read = message_of([&] { engine.wait_to_write(read); });
+           for_written = message_of([&] { engine.wait_to_read(written); });
+         },
+         {.name = "callback", .lane = Lane::host});
+    engine.wait_to_read(written);
+    CHECK(for_written == "operation 'callback' waited for an array that it writes itself");
+    CHECK(for_read == "operation 'callback' waited for an array that it reads itself");
+  }
 }
 
 TEST_CASE("engine: callbacks may push and wait, however many of them") {

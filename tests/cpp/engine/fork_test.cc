@@ -24,7 +24,7 @@ int64_t sum_on_worker(int64_t n) {
   int64_t total = 0;
   Engine::get().push(
       [&](RunContext&) {
-        const cpu::TeamScope two(2);
+        const cpu::TeamScope two(Engine::on_compute_worker() ? 2 : 1);
         std::vector<int64_t> partial(static_cast<size_t>(cpu::chunk_count(n, 100)));
         cpu::parallel_for(n, 100, [&](int64_t begin, int64_t end) {
           int64_t sum = 0;
