@@ -221,4 +221,11 @@ NB_MODULE(_ext, m) {
   bind_autograd(m);
   bind_dlpack(m);
   mxnet::Engine::get().set_wait_hook(&interrupted);
+  // A thread that sleeps in the engine while it holds the interpreter lock (a push at the run-ahead bound, a fork)
+  // lends the lock out: queued callbacks need it.
+  mxnet::Engine::get().set_sleep_hooks(
+      []() -> void* { return Py_IsInitialized() && PyGILState_Check() ? PyEval_SaveThread() : nullptr; },
+      [](void* state) {
+        if (state) PyEval_RestoreThread(static_cast<PyThreadState*>(state));
+      });
 }
