@@ -2,8 +2,7 @@
 """Gradients of imperative programs: what runs in record() is written to a tape that backward() walks."""
 
 from ._core import _ext
-from ._core._ext import (is_recording, is_training, pause, predict_mode, record, set_recording, set_training,
-                         train_mode)
+from ._core._ext import is_recording, is_training, pause, predict_mode, record, set_recording, set_training, train_mode
 from .ndarray import NDArray
 
 __all__ = ["Function", "backward", "get_symbol", "grad", "is_recording", "is_training", "mark_variables", "pause",
@@ -115,8 +114,8 @@ class Function:
             grads = self.backward(*heads)
         grads = _as_list(grads)
         if len(grads) != count:
-            raise ValueError(f"{type(self).__name__}.backward() must return one gradient for each of the {count} inputs "
-                             f"of forward(), got {len(grads)}")
+            raise ValueError(f"{type(self).__name__}.backward() must return one gradient for each of the {count} "
+                             f"inputs of forward(), got {len(grads)}")
         return grads
 
     def __call__(self, *inputs):

@@ -1,8 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """The exception classes, under the names that programs import them by."""
 
-from ._core.errors import (MXNetAttributeError, MXNetError, MXNetIndexError, MXNetMemoryError, MXNetNotImplementedError,
-                           MXNetOSError, MXNetTypeError, MXNetValueError)
+from ._core.errors import (
+                           MXNetAttributeError,
+                           MXNetError,
+                           MXNetIndexError,
+                           MXNetMemoryError,
+                           MXNetNotImplementedError,
+                           MXNetOSError,
+                           MXNetTypeError,
+                           MXNetValueError,
+)
 
 InternalError = MXNetError
 

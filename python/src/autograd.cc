@@ -15,8 +15,7 @@ namespace {
 
 // `with scope:` sets the thread's flags and puts the old ones back. Entering the same object again nests.
 struct Scope {
-  PyObject_HEAD
-  signed char recording, training;  // -1: left as it is
+  PyObject_HEAD signed char recording, training;  // -1: left as it is
   std::vector<std::pair<bool, bool>>* saved;
 };
 
@@ -139,8 +138,10 @@ struct PythonStep final : autograd::CustomStep {
   explicit PythonStep(nb::object object) : object_(std::move(object)) {}
   ~PythonStep() override {
     PyObject* object = object_.release().ptr();
-    if (PyGILState_Check()) Py_DECREF(object);
-    else Engine::defer_release([object] { Py_DECREF(object); });
+    if (PyGILState_Check())
+      Py_DECREF(object);
+    else
+      Engine::defer_release([object] { Py_DECREF(object); });
   }
   std::string name() const override { return nb::cast<std::string>(nb::str(object_.type().attr("__name__"))); }
 
@@ -198,23 +199,29 @@ void bind_autograd(nb::module_& module) {
   module.def("set_recording", &autograd::set_recording);
   module.def("set_training", &autograd::set_training);
   module.def("is_tracing", &autograd::is_tracing);
-  module.def("backward", [](nb::handle heads, nb::handle head_grads, bool retain, bool train) {
-    autograd::BackwardOptions options;
-    options.retain_graph = retain;
-    options.training = train;
-    const std::vector<NDArray> h = arrays_of(heads);
-    autograd::backward(h, head_grads.is_none() ? std::vector<NDArray>{} : arrays_of(head_grads), options);
-  }, nb::arg("heads"), nb::arg("head_grads").none(), nb::arg("retain_graph"), nb::arg("train_mode"));
-  module.def("grad", [](nb::handle heads, nb::handle variables, nb::handle head_grads, bool retain, bool create,
-                        bool train) {
-    const autograd::BackwardOptions options{retain, create, train};
-    const std::vector<NDArray> h = arrays_of(heads), v = arrays_of(variables);
-    nb::list out;
-    for (NDArray& g : autograd::gradients(h, head_grads.is_none() ? std::vector<NDArray>{} : arrays_of(head_grads), v, options)) {
-      out.append(std::move(g));
-    }
-    return out;
-  }, nb::arg("heads"), nb::arg("variables"), nb::arg("head_grads").none(), nb::arg("retain_graph"),
+  module.def(
+      "backward",
+      [](nb::handle heads, nb::handle head_grads, bool retain, bool train) {
+        autograd::BackwardOptions options;
+        options.retain_graph = retain;
+        options.training = train;
+        const std::vector<NDArray> h = arrays_of(heads);
+        autograd::backward(h, head_grads.is_none() ? std::vector<NDArray>{} : arrays_of(head_grads), options);
+      },
+      nb::arg("heads"), nb::arg("head_grads").none(), nb::arg("retain_graph"), nb::arg("train_mode"));
+  module.def(
+      "grad",
+      [](nb::handle heads, nb::handle variables, nb::handle head_grads, bool retain, bool create, bool train) {
+        const autograd::BackwardOptions options{retain, create, train};
+        const std::vector<NDArray> h = arrays_of(heads), v = arrays_of(variables);
+        nb::list out;
+        for (NDArray& g : autograd::gradients(h, head_grads.is_none() ? std::vector<NDArray>{} : arrays_of(head_grads),
+                                              v, options)) {
+          out.append(std::move(g));
+        }
+        return out;
+      },
+      nb::arg("heads"), nb::arg("variables"), nb::arg("head_grads").none(), nb::arg("retain_graph"),
       nb::arg("create_graph"), nb::arg("train_mode"));
   // Connects `outputs` to `inputs` through `function._backward_list`; False if nothing is recorded.
   module.def("record_function", [](nb::object function, nb::handle inputs, nb::handle outputs) {

@@ -78,8 +78,10 @@ nb::object to_dlpack(NDArray array, bool for_write) {
   array.make_plain(true);
   {
     const ReleaseGil unlocked;
-    if (for_write) array.wait_to_write();
-    else array.wait_to_read();
+    if (for_write)
+      array.wait_to_write();
+    else
+      array.wait_to_read();
   }
   if (for_write) array.chunk()->bump_version();
   auto held = std::make_unique<Held>();
@@ -117,7 +119,8 @@ NDArray from_dlpack(nb::handle source) {
   nb::object capsule = nb::borrow(source);
   if (!PyCapsule_CheckExact(capsule.ptr())) {
     if (!nb::hasattr(source, "__dlpack__")) {
-      fail(ErrorKind::type, "from_dlpack takes a DLPack capsule or an object with __dlpack__, got ", Py_TYPE(source.ptr())->tp_name);
+      fail(ErrorKind::type, "from_dlpack takes a DLPack capsule or an object with __dlpack__, got ",
+           Py_TYPE(source.ptr())->tp_name);
     }
     capsule = source.attr("__dlpack__")();
   }
@@ -126,8 +129,10 @@ NDArray from_dlpack(nb::handle source) {
   }
   auto* managed = static_cast<DLManagedTensor*>(PyCapsule_GetPointer(capsule.ptr(), "dltensor"));
   const DLTensor& t = managed->tensor;
-  if (t.device.type != kCpu) fail(ErrorKind::value, "from_dlpack: only memory of the CPU can be taken, got device type ", t.device.type);
-  if (t.ndim < 0 || t.ndim > Shape::kMaxRank) fail(ErrorKind::value, "from_dlpack: ", t.ndim, " dimensions are not supported");
+  if (t.device.type != kCpu)
+    fail(ErrorKind::value, "from_dlpack: only memory of the CPU can be taken, got device type ", t.device.type);
+  if (t.ndim < 0 || t.ndim > Shape::kMaxRank)
+    fail(ErrorKind::value, "from_dlpack: ", t.ndim, " dimensions are not supported");
   if (!contiguous(t)) fail(ErrorKind::value, "from_dlpack: the array is not contiguous; copy it first");
   const DType dtype = dtype_of_dl(t.dtype);
   const Shape shape(std::span<const dim_t>(t.shape, static_cast<size_t>(t.ndim)));

@@ -26,9 +26,8 @@ class CarriedError : public std::exception {
     if (trace) PyException_SetTraceback(value, trace);
     Py_XDECREF(type);
     Py_XDECREF(trace);
-    value_ = std::shared_ptr<PyObject>(value, [](PyObject* object) {
-      Engine::defer_release([object] { Py_XDECREF(object); });
-    });
+    value_ = std::shared_ptr<PyObject>(
+        value, [](PyObject* object) { Engine::defer_release([object] { Py_XDECREF(object); }); });
   }
   const char* what() const noexcept override { return "an exception in a Python callback"; }
   void restore() const {

@@ -57,8 +57,10 @@ nb::dict describe_op(const std::string& name) {
   out["mutated"] = op.inputs.mutated;
   out["auxiliary"] = op.inputs.auxiliary;
   out["params"] = params;
-  if (op.outputs.count) out["num_outputs"] = nb::none();
-  else out["num_outputs"] = op.outputs.fixed;
+  if (op.outputs.count)
+    out["num_outputs"] = nb::none();
+  else
+    out["num_outputs"] = op.outputs.fixed;
   out["hidden"] = op.flags.hidden;
   out["random"] = op.flags.random;
   out["differentiable"] = op.gradient.fn != nullptr;
@@ -123,13 +125,19 @@ nb::dict storage_stats(nb::handle device) {
 }
 
 void bind_arrays(nb::module_& m) {
-  m.def("empty", [](nb::handle shape, nb::handle dtype, nb::handle ctx) {
-    return NDArray::empty(to_shape(shape.ptr(), "shape"), to_dtype(dtype.ptr()), to_device(ctx.ptr()));
-  }, nb::arg("shape"), nb::arg("dtype").none(), nb::arg("ctx").none());
+  m.def(
+      "empty",
+      [](nb::handle shape, nb::handle dtype, nb::handle ctx) {
+        return NDArray::empty(to_shape(shape.ptr(), "shape"), to_dtype(dtype.ptr()), to_device(ctx.ptr()));
+      },
+      nb::arg("shape"), nb::arg("dtype").none(), nb::arg("ctx").none());
   // A copy of a numpy.ndarray, converted to `dtype`.
-  m.def("array", [](nb::handle source, nb::handle dtype, nb::handle ctx) {
-    return from_numpy_copy(source.ptr(), to_dtype(dtype.ptr()), to_device(ctx.ptr()));
-  }, nb::arg("source"), nb::arg("dtype").none(), nb::arg("ctx").none());
+  m.def(
+      "array",
+      [](nb::handle source, nb::handle dtype, nb::handle ctx) {
+        return from_numpy_copy(source.ptr(), to_dtype(dtype.ptr()), to_device(ctx.ptr()));
+      },
+      nb::arg("source"), nb::arg("dtype").none(), nb::arg("ctx").none());
   // The shape that Reshape's special codes mean for an array of shape `from`.
   m.def("reshaped", [](nb::handle from, nb::handle codes, bool reverse) {
     const OpDef& op = get_op("Reshape");
@@ -137,7 +145,9 @@ void bind_arrays(nb::module_& m) {
     const TensorSpec in{to_shape(from.ptr(), "shape"), DType::f32, Layout::plain};
     return steal(shape_tuple(infer_outputs(op, *params, std::span<const TensorSpec>(&in, 1))[0].shape));
   });
-  m.def("dtype_name", [](nb::handle dtype) { return std::string(name_of(to_dtype(dtype.ptr()))); }, nb::arg("dtype").none());
+  m.def(
+      "dtype_name", [](nb::handle dtype) { return std::string(name_of(to_dtype(dtype.ptr()))); },
+      nb::arg("dtype").none());
   m.def("dtype_class", [](const std::string& name) {
     const DType dtype = dtype_from_name(name);
     if (dtype == DType::unknown) fail(ErrorKind::type, "there is no dtype ", name);
@@ -180,8 +190,9 @@ void bind_runtime(nb::module_& m) {
   m.def("storage_stats", &storage_stats, nb::arg("ctx").none());
   m.def("storage_trim", &storage::trim);
   m.def("storage_reset_peak", [](nb::handle ctx) { storage::reset_peak(to_device(ctx.ptr())); }, nb::arg("ctx").none());
-  m.def("storage_set_limit", [](nb::handle ctx, int64_t bytes) { storage::set_limit(to_device(ctx.ptr()), bytes); },
-        nb::arg("ctx").none(), nb::arg("bytes"));
+  m.def(
+      "storage_set_limit", [](nb::handle ctx, int64_t bytes) { storage::set_limit(to_device(ctx.ptr()), bytes); },
+      nb::arg("ctx").none(), nb::arg("bytes"));
   m.def("list_ops", &list_ops);
   m.def("op_info", &describe_op);
   m.def("has_op", [](const std::string& name) { return find_op(name) != nullptr; });

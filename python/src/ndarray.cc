@@ -24,8 +24,10 @@ void dealloc(PyObject* self) {
   auto* array = reinterpret_cast<PyNDArray*>(self);
   if (array->weakrefs) PyObject_ClearWeakRefs(self);
   array->value.~NDArray();
-  if (type == ndarray_class && free_count < kFree) free_objects[free_count++] = self;
-  else type->tp_free(self);
+  if (type == ndarray_class && free_count < kFree)
+    free_objects[free_count++] = self;
+  else
+    type->tp_free(self);
   Py_DECREF(type);
 }
 

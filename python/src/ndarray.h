@@ -10,8 +10,7 @@
 namespace mxnet::python {
 
 struct PyNDArray {
-  PyObject_HEAD
-  NDArray value;
+  PyObject_HEAD NDArray value;
   PyObject* weakrefs;
 };
 
@@ -36,7 +35,8 @@ void fill_number_slots(PyType_Slot* slots, size_t& count);
 extern PyMethodDef ndarray_methods[];
 extern PyGetSetDef ndarray_getset[];
 
-// x[key] and x[key] = value for integers and plain slices of axis 0; the rest is Python's (NDArray._get_item/_set_item).
+// x[key] and x[key] = value for integers and plain slices of axis 0; the rest is Python's
+// (NDArray._get_item/_set_item).
 PyObject* ndarray_subscript(PyObject* self, PyObject* key);
 int ndarray_assign_subscript(PyObject* self, PyObject* key, PyObject* value);
 PyObject* ndarray_richcompare(PyObject* self, PyObject* other, int op);

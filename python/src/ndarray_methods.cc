@@ -160,8 +160,10 @@ PyCFunction method(F* f) {
 
 PyMethodDef ndarray_methods[] = {
     {"asnumpy", asnumpy, METH_NOARGS, "A numpy.ndarray with a copy of the contents; waits for pending work."},
-    {"wait_to_read", method_wait_to_read, METH_NOARGS, "Blocks until all writes to this array are done; raises their errors."},
-    {"wait_to_write", method_wait_to_write, METH_NOARGS, "Blocks until all work on this array is done; raises its errors."},
+    {"wait_to_read", method_wait_to_read, METH_NOARGS,
+     "Blocks until all writes to this array are done; raises their errors."},
+    {"wait_to_write", method_wait_to_write, METH_NOARGS,
+     "Blocks until all work on this array is done; raises its errors."},
     {"detach", detach, METH_NOARGS, "The same memory as an array that is outside the recorded graph."},
     {"_view", method(view), METH_FASTCALL, nullptr},
     {"_copy_from", copy_from, METH_O, nullptr},
@@ -225,8 +227,10 @@ int ndarray_getbuffer(PyObject* self, Py_buffer* view, int flags) {
     array.make_plain(true);
     {
       const ReleaseGil unlocked;
-      if (flags & PyBUF_WRITABLE) array.wait_to_write();
-      else array.wait_to_read();
+      if (flags & PyBUF_WRITABLE)
+        array.wait_to_write();
+      else
+        array.wait_to_read();
     }
     // The memory may be written behind the framework's back: whatever was derived from it is stale.
     if (flags & PyBUF_WRITABLE) array.chunk()->bump_version();
@@ -261,7 +265,8 @@ void ndarray_releasebuffer(PyObject*, Py_buffer* view) {
   delete held;
 }
 
-// ---- NumPy ------------------------------------------------------------------------------------------------------------
+// ---- NumPy
+// ------------------------------------------------------------------------------------------------------------
 
 PyRef to_numpy(const NDArray& array) {
   static PyObject* empty = [] {

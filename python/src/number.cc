@@ -14,10 +14,10 @@ namespace {
 
 // The operators behind one Python operator. Looked up at first use.
 struct Binary {
-  const char* same;       // equal shapes
+  const char* same;  // equal shapes
   const char* broadcast;
-  const char* scalar;     // array op number
-  const char* reversed;   // number op array
+  const char* scalar;    // array op number
+  const char* reversed;  // number op array
   const OpDef* ops[4] = {};
 
   const OpDef& get(int i) {
@@ -139,14 +139,18 @@ PyObject* positive(PyObject* self) {
 PyRef single(PyObject* self) {
   const NDArray& array = expect_ndarray(self, "the array");
   if (array.size() != 1) {
-    fail(ErrorKind::value, "only an array of one element can become a Python number, this one has shape ", array.shape());
+    fail(ErrorKind::value, "only an array of one element can become a Python number, this one has shape ",
+         array.shape());
   }
   wait_to_read(array);
   return dispatch(array.dtype(), [&]<typename T>(TypeTag<T>) {
     const T value = *static_cast<const T*>(array.data());
-    if constexpr (std::is_same_v<T, bool>) return PyRef::borrow(value ? Py_True : Py_False);
-    else if constexpr (std::is_integral_v<T>) return checked(PyLong_FromLongLong(value));
-    else return checked(PyFloat_FromDouble(static_cast<double>(static_cast<compute_t<T>>(value))));
+    if constexpr (std::is_same_v<T, bool>)
+      return PyRef::borrow(value ? Py_True : Py_False);
+    else if constexpr (std::is_integral_v<T>)
+      return checked(PyLong_FromLongLong(value));
+    else
+      return checked(PyFloat_FromDouble(static_cast<double>(static_cast<compute_t<T>>(value))));
   });
 }
 
@@ -155,7 +159,8 @@ int truth(PyObject* self) {
     const NDArray& array = expect_ndarray(self, "the array");
     if (array.size() == 0) return 0;
     if (array.size() > 1) {
-      fail(ErrorKind::value, "the truth value of an array with more than one element is ambiguous; compare elements or "
+      fail(ErrorKind::value,
+           "the truth value of an array with more than one element is ambiguous; compare elements or "
            "reduce it first");
     }
     return PyObject_IsTrue(single(self).get());
@@ -171,7 +176,8 @@ PyObject* to_index(PyObject* self) {
   return guard<PyObject*>(nullptr, [&]() -> PyObject* {
     const NDArray& array = expect_ndarray(self, "the array");
     if (!is_integer(array.dtype()) && array.dtype() != DType::boolean) {
-      fail(ErrorKind::type, "only an integer array of one element can be an index, this one is ", name_of(array.dtype()));
+      fail(ErrorKind::type, "only an integer array of one element can be an index, this one is ",
+           name_of(array.dtype()));
     }
     return PyNumber_Long(single(self).get());
   });

@@ -46,8 +46,7 @@ struct State {
 };
 
 struct OpFunction {
-  PyObject_HEAD
-  vectorcallfunc call;
+  PyObject_HEAD vectorcallfunc call;
   State* state;
   PyObject* name;
   PyObject* doc;
@@ -132,7 +131,8 @@ void sort_positional(const State& state, Call& call, PyObject* const* args, size
   }
   for (int field = 0; i < n; ++i, ++field) {
     if (field >= static_cast<int>(op.params.fields().size())) {
-      fail(ErrorKind::type, op.name, ": takes at most ", most + op.params.fields().size(), " positional arguments, got ", n);
+      fail(ErrorKind::type, op.name, ": takes at most ", most + op.params.fields().size(),
+           " positional arguments, got ", n);
     }
     put_param(state, call, field, args[i]);
   }
@@ -247,7 +247,8 @@ PyObject* call_op(PyObject* self, PyObject* const* args, size_t nargsf, PyObject
     const bool list = call.out && (PyList_Check(call.out) || PyTuple_Check(call.out));
     if (call.out) {
       const size_t given = list ? static_cast<size_t>(PySequence_Fast_GET_SIZE(call.out)) : 1;
-      if (given != n_out) fail(ErrorKind::value, op.name, ": out holds ", given, " arrays, the operator has ", n_out, " outputs");
+      if (given != n_out)
+        fail(ErrorKind::value, op.name, ": out holds ", given, " arrays, the operator has ", n_out, " outputs");
       for (size_t i = 0; i < n_out; ++i) {
         PyObject* item = list ? PySequence_Fast_GET_ITEM(call.out, static_cast<Py_ssize_t>(i)) : call.out;
         out[i] = expect_ndarray(item, "out");
@@ -264,7 +265,8 @@ PyObject* call_op(PyObject* self, PyObject* const* args, size_t nargsf, PyObject
     }
     if (n_out == 1) return wrap(std::move(out[0]));
     PyRef result = checked(PyList_New(static_cast<Py_ssize_t>(n_out)));
-    for (size_t i = 0; i < n_out; ++i) PyList_SET_ITEM(result.get(), static_cast<Py_ssize_t>(i), wrap(std::move(out[i])));
+    for (size_t i = 0; i < n_out; ++i)
+      PyList_SET_ITEM(result.get(), static_cast<Py_ssize_t>(i), wrap(std::move(out[i])));
     return result.take();
   });
 }
@@ -363,7 +365,8 @@ PyMemberDef members[] = {
 PyObject* get_signature(PyObject* object, void*) {
   const PyRef module(PyImport_ImportModule("mxnet._core.ops"));
   if (!module) return nullptr;
-  return PyObject_CallMethod(module.get(), "signature_of", "s", reinterpret_cast<OpFunction*>(object)->state->op->name.c_str());
+  return PyObject_CallMethod(module.get(), "signature_of", "s",
+                             reinterpret_cast<OpFunction*>(object)->state->op->name.c_str());
 }
 
 PyGetSetDef getset[] = {
@@ -391,9 +394,9 @@ bool add_op_function_type(PyObject* module) {
       {Py_tp_getset, getset},
       {0, nullptr},
   };
-  static PyType_Spec spec = {"mxnet._core._ext.OpFunction", sizeof(OpFunction), 0,
-                             Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_HAVE_VECTORCALL |
-                                 Py_TPFLAGS_METHOD_DESCRIPTOR, slots};
+  static PyType_Spec spec = {
+      "mxnet._core._ext.OpFunction", sizeof(OpFunction), 0,
+      Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_HAVE_VECTORCALL | Py_TPFLAGS_METHOD_DESCRIPTOR, slots};
   const PyRef type(PyType_FromSpec(&spec));
   return type && PyModule_AddObjectRef(module, "OpFunction", type.get()) == 0;
 }

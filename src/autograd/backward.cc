@@ -58,10 +58,13 @@ class Backward {
   Backward(const BackwardOptions& options, std::span<const NDArray> variables) : options_(options) {
     for (const NDArray& v : variables) {
       const TapeEntry* entry = active_entry(v);
-      if (!entry) fail(ErrorKind::value, "grad: a variable is not part of the graph; attach_grad() it before recording");
+      if (!entry)
+        fail(ErrorKind::value, "grad: a variable is not part of the graph; attach_grad() it before recording");
       wanted_.push_back(entry);
-      if (entry->node) wanted_outputs_[{entry->node.get(), entry->index}];
-      else leaves_[entry].req = GradReq::write;
+      if (entry->node)
+        wanted_outputs_[{entry->node.get(), entry->index}];
+      else
+        leaves_[entry].req = GradReq::write;
     }
     only_wanted_ = !variables.empty();
   }
@@ -78,9 +81,12 @@ class Backward {
       const TapeEntry* entry = wanted_[i];
       const Slot slot = entry->node ? wanted_outputs_[{entry->node.get(), entry->index}] : leaves_[entry].slot;
       const NDArray& like = variables[i];
-      if (slot.value.is_none()) out.push_back(NDArray::zeros(like.shape(), like.dtype(), like.device()));
-      else if (slot.owned || options_.create_graph) out.push_back(slot.value);
-      else out.push_back(slot.value.copy(like.device()));  // somebody else sees it: a head gradient, a sum's share
+      if (slot.value.is_none())
+        out.push_back(NDArray::zeros(like.shape(), like.dtype(), like.device()));
+      else if (slot.owned || options_.create_graph)
+        out.push_back(slot.value);
+      else
+        out.push_back(slot.value.copy(like.device()));  // somebody else sees it: a head gradient, a sum's share
     }
     return out;
   }
@@ -107,8 +113,10 @@ class Backward {
       return;
     }
     Slot& slot = leaf ? leaf->slot : states_.at(entry->node.get()).heads[static_cast<size_t>(entry->index)];
-    if (slot.value.is_none()) slot = {std::move(value), owned};
-    else add_to(slot, value);
+    if (slot.value.is_none())
+      slot = {std::move(value), owned};
+    else
+      add_to(slot, value);
   }
 
   // The array and request that an operator may write the gradient of `input` with; `commit` must follow.
@@ -140,8 +148,9 @@ class Backward {
     for (const NDArray& head : heads) {
       const TapeEntry* entry = active_entry(head);
       if (!entry) {
-        fail("cannot differentiate an array that is not part of a recorded graph: compute it inside autograd.record(), "
-             "from arrays with attach_grad(); a graph is gone after one backward unless retain_graph=True");
+        fail(
+            "cannot differentiate an array that is not part of a recorded graph: compute it inside autograd.record(), "
+            "from arrays with attach_grad(); a graph is gone after one backward unless retain_graph=True");
       }
       if (entry->node) sort_from(entry->node.get());
     }
@@ -176,8 +185,8 @@ class Backward {
       for (const NDArray& input : node->inputs) {
         const TapeEntry* entry = active_entry(input);
         if (!entry) continue;
-        useful |= entry->node ? states_.at(entry->node.get()).useful || is_wanted_output(*entry)
-                              : leaf_of(entry) != nullptr;
+        useful |=
+            entry->node ? states_.at(entry->node.get()).useful || is_wanted_output(*entry) : leaf_of(entry) != nullptr;
       }
       states_.at(node).useful = useful;
       order_.push_back(Ref<TapeNode>(node));
@@ -354,14 +363,18 @@ void run_custom(Backward& walk, TapeNode& node, SmallArray<Slot, 2>& heads) {
   const bool graph = walk.options().create_graph;
   bool any = false;
   for (size_t i = 0; i < n; ++i) {
-    if (graph) req[i] = walk.wants(node.inputs[i]) ? Req::write : Req::null;
-    else std::tie(out[i], req[i]) = walk.destination(node.inputs[i]);
+    if (graph)
+      req[i] = walk.wants(node.inputs[i]) ? Req::write : Req::null;
+    else
+      std::tie(out[i], req[i]) = walk.destination(node.inputs[i]);
     given[i] = !out[i].is_none();
     any |= req[i] != Req::null;
   }
   if (!any) return;
-  if (graph) node.custom->backward_recorded(head_arrays, out, req);
-  else node.custom->backward(head_arrays, out, req);
+  if (graph)
+    node.custom->backward_recorded(head_arrays, out, req);
+  else
+    node.custom->backward(head_arrays, out, req);
   for (size_t i = 0; i < n; ++i) walk.commit(node.inputs[i], out[i], req[i], given[i]);
 }
 
@@ -372,7 +385,8 @@ void Backward::visit(const Ref<TapeNode>& node) {
     if (wanted != wanted_outputs_.end()) wanted->second = state.heads[i];
   }
   if (!state.useful) return;
-  const bool any_head = std::any_of(state.heads.begin(), state.heads.end(), [](const Slot& s) { return !s.value.is_none(); });
+  const bool any_head =
+      std::any_of(state.heads.begin(), state.heads.end(), [](const Slot& s) { return !s.value.is_none(); });
   if (!any_head) return;
   if (node->custom) {
     run_custom(*this, *node, state.heads);

@@ -21,7 +21,7 @@ struct TapeNode : Counted<TapeNode> {
   size_t visible = 0;
   Device device;
   bool training = false;
-  bool consumed = false;           // walked by a backward that did not retain the graph
+  bool consumed = false;  // walked by a backward that did not retain the graph
 
   void consume();
   std::string name() const { return op ? op->name : custom->name(); }

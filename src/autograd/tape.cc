@@ -27,8 +27,8 @@ void attach_outputs(const Ref<TapeNode>& node, std::span<NDArray> out) {
   }
 }
 
-void record_call(const OpDef& op, const Ref<Params>& params, std::span<const NDArray* const> in,
-                 std::span<NDArray> out, size_t visible) {
+void record_call(const OpDef& op, const Ref<Params>& params, std::span<const NDArray* const> in, std::span<NDArray> out,
+                 size_t visible) {
   auto node = make_ref<TapeNode>(in.size(), out.size());
   node->op = &op;
   node->params = params;
@@ -159,7 +159,8 @@ void set_fresh_gradient(const NDArray& variable, bool fresh) {
 
 void check_writable(const NDArray& target, const char* what) {
   if (recording && in_graph(target)) {
-    fail(what, ": while recording, an array that is part of the graph cannot be written; write before recording, or "
+    fail(what,
+         ": while recording, an array that is part of the graph cannot be written; write before recording, or "
          "into a copy");
   }
 }

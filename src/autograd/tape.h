@@ -36,8 +36,8 @@ bool is_tracing();
 // A recorded step that is not one operator: a cached graph, a Python function.
 struct CustomStep : Attachment {
   virtual std::string name() const = 0;
-  // heads[i]: gradient of output i, none where nothing came. grads[i]: req null: not wanted; otherwise either a buffer to
-  // write/add to, or a none handle for which the step supplies an array (req write). May run more than once when the
+  // heads[i]: gradient of output i, none where nothing came. grads[i]: req null: not wanted; otherwise either a buffer
+  // to write/add to, or a none handle for which the step supplies an array (req write). May run more than once when the
   // graph is retained.
   virtual void backward(std::span<const NDArray> heads, std::span<NDArray> grads, std::span<const Req> req) = 0;
   // The same for create_graph=True: computed by recorded calls, so that the result can be differentiated again.

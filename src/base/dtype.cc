@@ -10,9 +10,9 @@ struct Name {
 };
 
 constexpr Name kNames[] = {
-    {DType::f32, "float32"}, {DType::f64, "float64"}, {DType::f16, "float16"}, {DType::u8, "uint8"},
-    {DType::i32, "int32"},   {DType::i8, "int8"},     {DType::i64, "int64"},   {DType::boolean, "bool"},
-    {DType::bf16, "bfloat16"},
+    {DType::f32, "float32"}, {DType::f64, "float64"},  {DType::f16, "float16"},
+    {DType::u8, "uint8"},    {DType::i32, "int32"},    {DType::i8, "int8"},
+    {DType::i64, "int64"},   {DType::boolean, "bool"}, {DType::bf16, "bfloat16"},
 };
 
 }  // namespace

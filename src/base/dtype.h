@@ -78,12 +78,8 @@ struct TypeTag {
   using type = T;
 };
 
-constexpr bool is_float(DType t) {
-  return t == DType::f32 || t == DType::f64 || t == DType::f16 || t == DType::bf16;
-}
-constexpr bool is_integer(DType t) {
-  return t == DType::u8 || t == DType::i8 || t == DType::i32 || t == DType::i64;
-}
+constexpr bool is_float(DType t) { return t == DType::f32 || t == DType::f64 || t == DType::f16 || t == DType::bf16; }
+constexpr bool is_integer(DType t) { return t == DType::u8 || t == DType::i8 || t == DType::i32 || t == DType::i64; }
 constexpr bool is_half(DType t) { return t == DType::f16 || t == DType::bf16; }
 
 constexpr int size_of(DType t) {
@@ -102,7 +98,7 @@ constexpr int size_of(DType t) {
   return 0;
 }
 
-const char* name_of(DType t);              // "float32"
+const char* name_of(DType t);               // "float32"
 DType dtype_from_name(std::string_view s);  // DType::unknown if there is none of that name
 
 // Calls f(TypeTag<T>{}) with the C++ type of `t`.
@@ -148,16 +144,26 @@ decltype(auto) dispatch_bits(DType t, F&& f) {
 
 template <typename T>
 constexpr DType dtype_of() {
-  if constexpr (std::is_same_v<T, float>) return DType::f32;
-  else if constexpr (std::is_same_v<T, double>) return DType::f64;
-  else if constexpr (std::is_same_v<T, half_t>) return DType::f16;
-  else if constexpr (std::is_same_v<T, bfloat16_t>) return DType::bf16;
-  else if constexpr (std::is_same_v<T, uint8_t>) return DType::u8;
-  else if constexpr (std::is_same_v<T, int8_t>) return DType::i8;
-  else if constexpr (std::is_same_v<T, int32_t>) return DType::i32;
-  else if constexpr (std::is_same_v<T, int64_t>) return DType::i64;
-  else if constexpr (std::is_same_v<T, bool>) return DType::boolean;
-  else return DType::unknown;
+  if constexpr (std::is_same_v<T, float>)
+    return DType::f32;
+  else if constexpr (std::is_same_v<T, double>)
+    return DType::f64;
+  else if constexpr (std::is_same_v<T, half_t>)
+    return DType::f16;
+  else if constexpr (std::is_same_v<T, bfloat16_t>)
+    return DType::bf16;
+  else if constexpr (std::is_same_v<T, uint8_t>)
+    return DType::u8;
+  else if constexpr (std::is_same_v<T, int8_t>)
+    return DType::i8;
+  else if constexpr (std::is_same_v<T, int32_t>)
+    return DType::i32;
+  else if constexpr (std::is_same_v<T, int64_t>)
+    return DType::i64;
+  else if constexpr (std::is_same_v<T, bool>)
+    return DType::boolean;
+  else
+    return DType::unknown;
 }
 
 // The type that arithmetic on T happens in.
@@ -165,8 +171,8 @@ template <typename T>
 using compute_t = std::conditional_t<std::is_same_v<T, half_t> || std::is_same_v<T, bfloat16_t>, float, T>;
 // The type that sums of T are kept in.
 template <typename T>
-using accumulate_t = std::conditional_t<std::is_integral_v<T>, int64_t,
-                                        std::conditional_t<std::is_same_v<T, double>, double, float>>;
+using accumulate_t =
+    std::conditional_t<std::is_integral_v<T>, int64_t, std::conditional_t<std::is_same_v<T, double>, double, float>>;
 
 // Conversion as MXNet does it: a float becomes an integer through int64 and wraps (300.7 -> uint8 44); defined for all
 // inputs (NaN and values past int64 give the smallest int64 first).

@@ -52,7 +52,9 @@ class Shape {
 
   int rank() const { return rank_; }
   bool rank_known() const { return rank_ >= 0; }
-  bool known() const { return rank_ >= 0 && std::none_of(begin(), end(), [](dim_t d) { return d < 0; }); }
+  bool known() const {
+    return rank_ >= 0 && std::none_of(begin(), end(), [](dim_t d) { return d < 0; });
+  }
   int64_t size() const {  // number of elements; of a known shape
     int64_t n = 1;
     for (dim_t d : *this) n *= d;
@@ -75,9 +77,7 @@ class Shape {
   dim_t back() const { return data()[rank_ - 1]; }
 
   void resize(int rank, dim_t fill);
-  void push_back(dim_t d) {
-    resize(rank_ + 1, d);
-  }
+  void push_back(dim_t d) { resize(rank_ + 1, d); }
   void erase(int axis);
   void insert(int axis, dim_t d);
 
@@ -104,7 +104,8 @@ class Shape {
 
 std::ostream& operator<<(std::ostream& out, const Shape& shape);
 
-// An axis counted from the end is counted from the start; raises IndexError-like ValueError naming `op` when out of range.
+// An axis counted from the end is counted from the start; raises IndexError-like ValueError naming `op` when out of
+// range.
 int normalize_axis(int64_t axis, int rank, const char* op, const char* argument = "axis");
 
 // Row-major strides in elements.

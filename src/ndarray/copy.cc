@@ -62,8 +62,10 @@ void reorder(void* target, const void* source, const Shape& shape, DType dtype, 
       for (int64_t n = begin; n < end; ++n) {
         T* t = static_cast<T*>(target) + n * image;
         const T* s = static_cast<const T*>(source) + n * image;
-        if (to == Layout::channels_last) transpose(t, s, channels, spatial);
-        else transpose(t, s, spatial, channels);
+        if (to == Layout::channels_last)
+          transpose(t, s, channels, spatial);
+        else
+          transpose(t, s, spatial, channels);
       }
     });
   });
@@ -75,8 +77,10 @@ void accumulate(void* target, const void* source, DType dtype, int64_t count) {
     const T* s = static_cast<const T*>(source);
     cpu::parallel_for(count, kGrain, [=](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) {
-        if constexpr (std::is_same_v<T, bool>) t[i] = t[i] || s[i];
-        else t[i] = static_cast<T>(static_cast<compute_t<T>>(t[i]) + static_cast<compute_t<T>>(s[i]));
+        if constexpr (std::is_same_v<T, bool>)
+          t[i] = t[i] || s[i];
+        else
+          t[i] = static_cast<T>(static_cast<compute_t<T>>(t[i]) + static_cast<compute_t<T>>(s[i]));
       }
     });
   });

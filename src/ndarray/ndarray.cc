@@ -22,8 +22,10 @@ class ChunkCache {
   }
   void* take() { return count_ > 0 ? slots_[--count_] : ::operator new(sizeof(Chunk)); }
   void give(void* memory) {
-    if (count_ < slots_.size() && !closed_) slots_[count_++] = memory;
-    else ::operator delete(memory);
+    if (count_ < slots_.size() && !closed_)
+      slots_[count_++] = memory;
+    else
+      ::operator delete(memory);
   }
 
  private:
@@ -36,9 +38,7 @@ thread_local ChunkCache chunk_cache;
 
 }  // namespace
 
-Ref<Chunk> Chunk::create(size_t bytes, Device device) {
-  return adopt(storage::allocate(bytes, device), bytes, device);
-}
+Ref<Chunk> Chunk::create(size_t bytes, Device device) { return adopt(storage::allocate(bytes, device), bytes, device); }
 
 Ref<Chunk> Chunk::adopt(const storage::Block& block, size_t bytes, Device device) {
   Chunk* chunk = ::new (chunk_cache.take()) Chunk();
@@ -78,8 +78,7 @@ void schedule(const char* name, std::initializer_list<Ref<Chunk>> reads, std::in
   for (const Ref<Chunk>& c : reads) read_vars[nr++] = &c->var, keep[nk++] = c;
   for (const Ref<Chunk>& c : writes) write_vars[nw++] = &c->var, keep[nk++] = c;
   Engine& engine = Engine::get();
-  if (cost_ns < env::settings().inline_ns &&
-      engine.try_begin_inline(read_vars.data(), nr, write_vars.data(), nw)) {
+  if (cost_ns < env::settings().inline_ns && engine.try_begin_inline(read_vars.data(), nr, write_vars.data(), nw)) {
     try {
       body();
     } catch (...) {
@@ -174,8 +173,10 @@ void NDArray::wait_to_write() const { Engine::get().wait_to_write(var()); }
 void NDArray::copy_to_memory(void* target) const {
   wait_to_read();
   if (size() == 0) return;
-  if (layout() == Layout::plain) std::memcpy(target, data(), bytes());
-  else copy::reorder(target, data(), shape_, dtype_, layout(), Layout::plain);
+  if (layout() == Layout::plain)
+    std::memcpy(target, data(), bytes());
+  else
+    copy::reorder(target, data(), shape_, dtype_, layout(), Layout::plain);
 }
 
 void NDArray::copy_from_memory(const void* source) const {
@@ -238,8 +239,10 @@ void NDArray::fill(double value) const {
   const int64_t count = size();
   const bool whole = bytes() == chunk_->bytes;
   const auto body = [=] { copy::fill(to, dtype, count, value); };
-  if (whole) schedule("fill", {}, {chunk_}, copy::cost_ns(static_cast<int64_t>(bytes())), body);
-  else schedule("fill", {chunk_}, {chunk_}, copy::cost_ns(static_cast<int64_t>(bytes())), body);
+  if (whole)
+    schedule("fill", {}, {chunk_}, copy::cost_ns(static_cast<int64_t>(bytes())), body);
+  else
+    schedule("fill", {chunk_}, {chunk_}, copy::cost_ns(static_cast<int64_t>(bytes())), body);
 }
 
 }  // namespace mxnet

@@ -11,9 +11,9 @@
 
 #include "base/device.h"
 #include "base/dtype.h"
+#include "base/function.h"
 #include "base/intrusive.h"
 #include "base/shape.h"
-#include "base/function.h"
 #include "engine/engine.h"
 #include "storage/storage.h"
 
@@ -107,7 +107,7 @@ class NDArray {
   void copy_from(const NDArray& source) const;      // queued; converts dtype; shapes must agree; any devices
   NDArray copy(Device device) const;
   NDArray astype(DType dtype) const;
-  void fill(double value) const;                    // queued
+  void fill(double value) const;  // queued
 
   const Ref<Attachment>& attachment() const { return attachment_; }
   void attach(Ref<Attachment> attachment) { attachment_ = std::move(attachment); }

@@ -10,7 +10,8 @@ namespace {
 
 // The file: u64 magic, u64 zero, u64 count, arrays, u64 count of names, (u64 length, bytes)...
 // An array, newest form: u32 magic, i32 storage type, i32 rank, i64 dimensions, i32 device type, i32 device id,
-// i32 dtype, elements. Older: without storage type (v1), and with rank in the place of the magic and u32 dimensions (v0).
+// i32 dtype, elements. Older: without storage type (v1), and with rank in the place of the magic and u32 dimensions
+// (v0).
 constexpr uint64_t kFileMagic = 0x112;
 constexpr uint32_t kArrayV1 = 0xF993FAC8;
 constexpr uint32_t kArrayV2 = 0xF993FAC9;
@@ -28,7 +29,8 @@ class Reader {
   }
   const char* take(uint64_t bytes, const char* what) {
     if (bytes > left_) {
-      fail(ErrorKind::value, "array file: truncated or corrupt: ", what, " needs ", bytes, " bytes, ", left_, " are left");
+      fail(ErrorKind::value, "array file: truncated or corrupt: ", what, " needs ", bytes, " bytes, ", left_,
+           " are left");
     }
     const char* start = at_;
     at_ += bytes;
@@ -140,7 +142,8 @@ ArrayFile load_arrays(const void* data, size_t size) {
   }
   in.get<uint64_t>("the header");
   const auto count = in.get<uint64_t>("the number of arrays");
-  if (count > in.left() / 4) fail(ErrorKind::value, "array file: truncated or corrupt: it announces ", count, " arrays");
+  if (count > in.left() / 4)
+    fail(ErrorKind::value, "array file: truncated or corrupt: it announces ", count, " arrays");
   ArrayFile file;
   for (uint64_t i = 0; i < count; ++i) file.arrays.push_back(read_array(in));
   const auto names = in.get<uint64_t>("the number of names");

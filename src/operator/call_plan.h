@@ -16,13 +16,13 @@ namespace mxnet {
 struct CallPlan : Counted<CallPlan> {
   std::vector<uint64_t> key;
   const OpDef* op = nullptr;
-  std::string signature;               // "FullyConnected(float32(2, 3), ...)" for errors
-  std::vector<TensorSpec> in, out;     // out: visible, then residual
-  std::vector<Layout> in_layout;       // as the kernel reads
-  std::vector<Req> req;                // one per output
+  std::string signature;            // "FullyConnected(float32(2, 3), ...)" for errors
+  std::vector<TensorSpec> in, out;  // out: visible, then residual
+  std::vector<Layout> in_layout;    // as the kernel reads
+  std::vector<Req> req;             // one per output
   std::unique_ptr<Kernel> kernel;
-  bool inline_ok = false;              // cheap enough for the calling thread
-  bool direct = false;                 // no relayout of inputs, no scratch, no random numbers, nothing mutated
+  bool inline_ok = false;  // cheap enough for the calling thread
+  bool direct = false;     // no relayout of inputs, no scratch, no random numbers, nothing mutated
 };
 
 // One call's signature. `given` tells which outputs the caller brought.
@@ -30,7 +30,7 @@ struct CallSignature {
   const OpDef& op;
   const Ref<Params>& params;
   std::span<const NDArray* const> in;
-  std::span<const Req> req;            // one per output, residuals too
+  std::span<const Req> req;  // one per output, residuals too
   bool training;
 };
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A gradient is one function over abstract values. The tape supplies arrays (each call computes at once), the graph pass
-// supplies nodes; both call the same function, and what it builds are operators, so higher orders follow.
+// A gradient is one function over abstract values. The tape supplies arrays (each call computes at once), the graph
+// pass supplies nodes; both call the same function, and what it builds are operators, so higher orders follow.
 //
 //   void fully_connected_gradient(GradientBuilder& g) {
 //     g.give_all({0, 1, 2}, "_backward_FullyConnected", {g.head(0), g.input(0), g.input(1)}, g.params_ref());
@@ -43,9 +43,9 @@ class GradientBuilder {
   }
   virtual int num_inputs() const = 0;
   virtual Value input(int i) = 0;
-  virtual Value output(int i) = 0;     // visible outputs, then residuals
+  virtual Value output(int i) = 0;  // visible outputs, then residuals
   virtual bool has_head(int i) const = 0;
-  virtual Value head(int i) = 0;       // gradient of visible output i; zeros if none came
+  virtual Value head(int i) = 0;        // gradient of visible output i; zeros if none came
   virtual bool needs(int i) const = 0;  // somebody wants the gradient of input i
   virtual bool training() const = 0;    // the forward ran in training mode
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Runs one operator on arrays: inference, kernel choice, layouts, write/add/in-place, engine. Knows nothing of the tape.
+// Runs one operator on arrays: inference, kernel choice, layouts, write/add/in-place, engine. Knows nothing of the
+// tape.
 #pragma once
 
 #include <span>
@@ -10,10 +11,10 @@
 namespace mxnet {
 
 struct InvokeOptions {
-  Device device;                    // for operators without inputs; otherwise the first input's device
+  Device device;  // for operators without inputs; otherwise the first input's device
   bool training = false;
-  bool residuals = false;           // also produce the hidden outputs
-  std::span<const Req> req = {};    // empty: write everything
+  bool residuals = false;         // also produce the hidden outputs
+  std::span<const Req> req = {};  // empty: write everything
 };
 
 // `out` holds num_outputs (or num_all_outputs with residuals) handles. A none handle is allocated; a given one is

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Kernel = prepare, then run. `prepare` sees types, shapes, layouts and parameters and returns an object with everything
-// that does not depend on the data, or says why it refuses; `run` gets pointers. A prepared kernel is immutable and may
-// run on several threads at once.
+// Kernel = prepare, then run. `prepare` sees types, shapes, layouts and parameters and returns an object with
+// everything that does not depend on the data, or says why it refuses; `run` gets pointers. A prepared kernel is
+// immutable and may run on several threads at once.
 #pragma once
 
 #include <cstdint>
@@ -69,11 +69,11 @@ std::unique_ptr<Kernel> make_kernel(F run, int64_t cost_ns, size_t scratch = 0) 
 struct PrepareArgs {
   const OpDef& op;
   const Params& params;
-  std::span<const TensorSpec> in;    // layout: as the input lies in memory now
-  std::span<Layout> in_layout;       // set by prepare: the layout it reads each input in (default plain); the runtime
-                                     // reorders where that differs
-  std::span<TensorSpec> out;         // shapes and dtypes inferred; prepare sets layout (default plain)
-  std::span<const Req> req;          // one per output
+  std::span<const TensorSpec> in;  // layout: as the input lies in memory now
+  std::span<Layout> in_layout;     // set by prepare: the layout it reads each input in (default plain); the runtime
+                                   // reorders where that differs
+  std::span<TensorSpec> out;       // shapes and dtypes inferred; prepare sets layout (default plain)
+  std::span<const Req> req;        // one per output
   bool training;
   int team;
 

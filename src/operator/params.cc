@@ -260,22 +260,22 @@ void check_range(const ParamField& field, const ParamValue& value, double low, d
   }
 }
 
-#define MXNET_CODEC(T, TYPE_NAME, PARSE, PRINT, KEY)                          \
-  template <>                                                                \
-  T Codec<T>::parse(const ParamValue& v) {                                    \
-    PARSE                                                                     \
-  }                                                                           \
-  template <>                                                                \
-  ParamValue Codec<T>::print(const T& v) {                                    \
-    PRINT                                                                     \
-  }                                                                           \
-  template <>                                                                \
-  void Codec<T>::key(const T& v, KeyBuilder& k) {                             \
-    KEY                                                                       \
-  }                                                                           \
-  template <>                                                                \
-  const char* Codec<T>::type_name() {                                         \
-    return TYPE_NAME;                                                         \
+#define MXNET_CODEC(T, TYPE_NAME, PARSE, PRINT, KEY) \
+  template <>                                        \
+  T Codec<T>::parse(const ParamValue& v) {           \
+    PARSE                                            \
+  }                                                  \
+  template <>                                        \
+  ParamValue Codec<T>::print(const T& v) {           \
+    PRINT                                            \
+  }                                                  \
+  template <>                                        \
+  void Codec<T>::key(const T& v, KeyBuilder& k) {    \
+    KEY                                              \
+  }                                                  \
+  template <>                                        \
+  const char* Codec<T>::type_name() {                \
+    return TYPE_NAME;                                \
   }
 
 MXNET_CODEC(
@@ -285,9 +285,9 @@ MXNET_CODEC(
       if (const auto* b = std::get_if<bool>(&w)) return *b;
       return to_int(w, "a boolean") != 0;
     },
-    return v;, k.add(v);)
-MXNET_CODEC(
-    int64_t, "long", return to_int(v);, return v;, k.add(static_cast<uint64_t>(v));)
+    return v;
+    , k.add(v);)
+MXNET_CODEC(int64_t, "long", return to_int(v);, return v;, k.add(static_cast<uint64_t>(v));)
 MXNET_CODEC(
     int, "int",
     {
@@ -295,14 +295,12 @@ MXNET_CODEC(
       if (i < std::numeric_limits<int>::min() || i > std::numeric_limits<int>::max()) expected("a 32-bit integer", v);
       return static_cast<int>(i);
     },
-    return static_cast<int64_t>(v);, k.add(static_cast<uint64_t>(v));)
-MXNET_CODEC(
-    double, "double", return to_double(v);, return v;, k.add(std::bit_cast<uint64_t>(v));)
-MXNET_CODEC(
-    float, "float", return static_cast<float>(to_double(v));, return static_cast<double>(v);,
-    k.add(std::bit_cast<uint32_t>(v));)
-MXNET_CODEC(
-    std::string, "string", return param_text(v);, return v;, k.add(std::string_view(v));)
+    return static_cast<int64_t>(v);
+    , k.add(static_cast<uint64_t>(v));)
+MXNET_CODEC(double, "double", return to_double(v);, return v;, k.add(std::bit_cast<uint64_t>(v));)
+MXNET_CODEC(float, "float", return static_cast<float>(to_double(v));, return static_cast<double>(v);
+            , k.add(std::bit_cast<uint32_t>(v));)
+MXNET_CODEC(std::string, "string", return param_text(v);, return v;, k.add(std::string_view(v));)
 MXNET_CODEC(
     DType, "dtype",
     {
@@ -311,7 +309,8 @@ MXNET_CODEC(
       if (t == DType::unknown) expected("a dtype name such as 'float32'", v);
       return t;
     },
-    return v;, k.add(static_cast<uint64_t>(v));)
+    return v;
+    , k.add(static_cast<uint64_t>(v));)
 MXNET_CODEC(
     Shape, "Shape(tuple)",
     {
@@ -393,7 +392,8 @@ MXNET_CODEC(
       if (const auto* b = std::get_if<bool>(&w)) return *b;
       return to_double(w);
     },
-    return std::visit([](auto x) { return ParamValue(x); }, v);,
+    return std::visit([](auto x) { return ParamValue(x); }, v);
+    ,
     {
       k.add(v.index());
       k.add(std::bit_cast<uint64_t>(scalar_to_double(v)));
@@ -413,10 +413,9 @@ struct OptionalCodec {
   }
 };
 
-#define MXNET_OPTIONAL_CODEC(T, TYPE_NAME)                                                        \
-  MXNET_CODEC(                                                                                    \
-      std::optional<T>, TYPE_NAME, return OptionalCodec<T>::parse(v);, return OptionalCodec<T>::print(v);, \
-      OptionalCodec<T>::key(v, k);)
+#define MXNET_OPTIONAL_CODEC(T, TYPE_NAME)                                                                        \
+  MXNET_CODEC(std::optional<T>, TYPE_NAME, return OptionalCodec<T>::parse(v);, return OptionalCodec<T>::print(v); \
+              , OptionalCodec<T>::key(v, k);)
 MXNET_OPTIONAL_CODEC(bool, "boolean or None")
 MXNET_OPTIONAL_CODEC(int, "int or None")
 MXNET_OPTIONAL_CODEC(int64_t, "long or None")

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Operator parameters. A parameter struct is declared once, beside its operator; names, defaults, ranges, documentation,
-// parsing of Python values and of text, printing and cache keys all come from that declaration:
+// Operator parameters. A parameter struct is declared once, beside its operator; names, defaults, ranges,
+// documentation, parsing of Python values and of text, printing and cache keys all come from that declaration:
 //
 //   struct PoolingParams {
 //     Shape kernel;                                   // the member initializers are the defaults
@@ -86,11 +86,11 @@ class Params : public Counted<Params> {
 
 struct ParamField {
   std::string name;
-  std::string type;          // as 1.9.1 documents it: "int", "float", "boolean", "Shape(tuple)", "{'max', 'avg'}", ...
+  std::string type;  // as 1.9.1 documents it: "int", "float", "boolean", "Shape(tuple)", "{'max', 'avg'}", ...
   std::string doc;
   std::string default_text;  // as it prints in a signature
   bool is_required = false;
-  bool is_runtime = false;   // read by kernels at run time, so part of no key (learning rates, scalars)
+  bool is_runtime = false;  // read by kernels at run time, so part of no key (learning rates, scalars)
   std::function<void(void*, const ParamValue&)> set;  // throws Error(value or type) without the operator's name
   std::function<ParamValue(const void*)> get;
   std::function<void(const void*, KeyBuilder&)> add_key;
@@ -138,14 +138,14 @@ struct Codec {
   static const char* type_name();
 };
 
-#define MXNET_DECLARE_CODEC(T)                              \
-  template <>                                               \
-  T Codec<T>::parse(const ParamValue& value);               \
-  template <>                                               \
-  ParamValue Codec<T>::print(const T& value);               \
-  template <>                                               \
-  void Codec<T>::key(const T& value, KeyBuilder& key);      \
-  template <>                                               \
+#define MXNET_DECLARE_CODEC(T)                         \
+  template <>                                          \
+  T Codec<T>::parse(const ParamValue& value);          \
+  template <>                                          \
+  ParamValue Codec<T>::print(const T& value);          \
+  template <>                                          \
+  void Codec<T>::key(const T& value, KeyBuilder& key); \
+  template <>                                          \
   const char* Codec<T>::type_name();
 MXNET_DECLARE_CODEC(bool)
 MXNET_DECLARE_CODEC(int)
@@ -213,7 +213,7 @@ class ParamSchemaOf final : public ParamSchema {
   }
 
   template <typename T>
-  Field field(std::string name, T P::*member, std::string doc) {
+  Field field(std::string name, T P::* member, std::string doc) {
     using Codec = param_detail::Codec<T>;
     ParamField f;
     f.type = Codec::type_name();
@@ -225,7 +225,7 @@ class ParamSchemaOf final : public ParamSchema {
 
   // One of a set of words. E is an enum; "None" is a word like any other.
   template <typename E>
-  Field choice(std::string name, E P::*member, std::vector<std::pair<std::string, E>> named, std::string doc) {
+  Field choice(std::string name, E P::* member, std::vector<std::pair<std::string, E>> named, std::string doc) {
     param_detail::Choices choices;
     for (auto& [word, value] : named) choices.emplace_back(word, static_cast<int64_t>(value));
     ParamField f;

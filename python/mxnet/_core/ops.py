@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Operator functions by name: which namespace a registered name belongs to, and its signature for help() and editors."""
+"""Operator functions by name: which namespace a registered name belongs to, and its signature for help()."""
 
 import ast
 import inspect

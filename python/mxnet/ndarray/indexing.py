@@ -155,7 +155,7 @@ def value_array(value, like, array_type):
         return value if value.dtype == like.dtype else value.astype(like.dtype)
     if isinstance(value, int) and not -2**53 <= value <= 2**53:
         return _ext.array(np.array([value]), like.dtype, like.context)  # a float would not hold it
-    if isinstance(value, numeric_types) or isinstance(value, (bool, np.bool_)):
+    if isinstance(value, (*numeric_types, bool, np.bool_)):
         return value
     if isinstance(value, (np.ndarray, list, tuple)):
         return _ext.array(np.asarray(value), like.dtype, like.context)

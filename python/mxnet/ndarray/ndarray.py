@@ -25,11 +25,16 @@ _DTYPES = {name: _ext.dtype_class(name) for name in ("float16", "float32", "floa
 _REQUESTS = {"null": 0, "write": 1, "inplace": 1, "add": 3}
 
 # Operators that are methods under their own name: x.exp() is nd.exp(x).
-_METHODS = """abs arccos arccosh arcsin arcsinh arctan arctanh argmax argmax_channel argmin argsort broadcast_axes cbrt
-ceil clip cos cosh degrees depth_to_space diag exp expm1 fix flip floor log log10 log1p log2 log_softmax max mean min
-nanprod nansum norm one_hot ones_like pad pick prod radians rcbrt reciprocal relu repeat reshape_like rint round rsqrt
-shape_array sigmoid sign sin sinh size_array slice slice_axis slice_like softmax softmin sort space_to_depth split sqrt
-square sum swapaxes take tan tanh tile topk trunc zeros_like""".split()
+_METHODS = [
+    "abs", "arccos", "arccosh", "arcsin", "arcsinh", "arctan", "arctanh", "argmax", "argmax_channel",
+    "argmin", "argsort", "broadcast_axes", "cbrt", "ceil", "clip", "cos", "cosh", "degrees",
+    "depth_to_space", "diag", "exp", "expm1", "fix", "flip", "floor", "log", "log10", "log1p", "log2",
+    "log_softmax", "max", "mean", "min", "nanprod", "nansum", "norm", "one_hot", "ones_like", "pad",
+    "pick", "prod", "radians", "rcbrt", "reciprocal", "relu", "repeat", "reshape_like", "rint", "round",
+    "rsqrt", "shape_array", "sigmoid", "sign", "sin", "sinh", "size_array", "slice", "slice_axis",
+    "slice_like", "softmax", "softmin", "sort", "space_to_depth", "split", "sqrt", "square", "sum",
+    "swapaxes", "take", "tan", "tanh", "tile", "topk", "trunc", "zeros_like",
+]
 
 
 class NDArray(_ext.NDArrayBase):
@@ -49,7 +54,8 @@ class NDArray(_ext.NDArrayBase):
         return f"\n{self.asnumpy()!s}\n<{type(self).__name__} {shape} @{self.context}>"
 
     def __reduce__(self):
-        return _unpickle, (self.asnumpy(), _ext.dtype_name(self.dtype), self.context.device_type, self.context.device_id)
+        ctx = self.context
+        return _unpickle, (self.asnumpy(), _ext.dtype_name(self.dtype), ctx.device_type, ctx.device_id)
 
     def __deepcopy__(self, memo):
         return self.copy()
@@ -405,7 +411,7 @@ def _unpickle(contents, dtype, device_type, device_id):
     return array(contents, ctx=ctx, dtype=dtype)
 
 
-# ---- making arrays ---------------------------------------------------------------------------------------------------
+# ---- making arrays -------------------------------------------------------------------------------------------------
 
 def waitall():
     """Waits for all work; raises the oldest error that nobody was told of."""
@@ -537,7 +543,7 @@ def to_dlpack_for_write(data):
     return data.to_dlpack_for_write()
 
 
-# ---- joining and splitting -----------------------------------------------------------------------------------------------
+# ---- joining and splitting -----------------------------------------------------------------------------------------
 
 def concatenate(arrays, axis=0, always_copy=True):
     """Arrays joined along an existing axis."""
@@ -582,7 +588,7 @@ def onehot_encode(indices, out):
     return op.one_hot(indices, depth=out.shape[1], dtype=_ext.dtype_name(out.dtype), out=out)
 
 
-# ---- arithmetic on arrays or numbers -------------------------------------------------------------------------------------
+# ---- arithmetic on arrays or numbers -------------------------------------------------------------------------------
 
 def _either(name, function, number_function=None):
     """A function of two operands of which at least one is an array; two numbers give a number."""
@@ -630,9 +636,11 @@ lesser = _either("lesser", _operator.lt, lambda a, b: 1 if a < b else 0)
 lesser_equal = _either("lesser_equal", _operator.le, lambda a, b: 1 if a <= b else 0)
 maximum = _either("maximum", _by_operator("broadcast_maximum", "_maximum_scalar", "_maximum_scalar"), max)
 minimum = _either("minimum", _by_operator("broadcast_minimum", "_minimum_scalar", "_minimum_scalar"), min)
-logical_and = _either("logical_and", _by_operator("broadcast_logical_and", "_logical_and_scalar", "_logical_and_scalar"),
+logical_and = _either("logical_and",
+                      _by_operator("broadcast_logical_and", "_logical_and_scalar", "_logical_and_scalar"),
                       lambda a, b: 1 if a and b else 0)
 logical_or = _either("logical_or", _by_operator("broadcast_logical_or", "_logical_or_scalar", "_logical_or_scalar"),
                      lambda a, b: 1 if a or b else 0)
-logical_xor = _either("logical_xor", _by_operator("broadcast_logical_xor", "_logical_xor_scalar", "_logical_xor_scalar"),
+logical_xor = _either("logical_xor",
+                      _by_operator("broadcast_logical_xor", "_logical_xor_scalar", "_logical_xor_scalar"),
                       lambda a, b: 1 if bool(a) != bool(b) else 0)

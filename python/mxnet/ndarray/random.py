@@ -3,8 +3,7 @@
 
 from .._core import ops as _ops
 from ..base import _Null
-from . import op
-from . import _internal
+from . import _internal, op
 from .ndarray import NDArray
 
 __all__ = ["exponential", "gamma", "generalized_negative_binomial", "multinomial", "negative_binomial", "normal",

@@ -21,7 +21,9 @@ NDArray leaf(float v, GradReq req = GradReq::write) {
   mark_variable(x, NDArray::zeros({1}, DType::f32), req);
   return x;
 }
-NDArray op(const char* name, std::vector<NDArray> in) { return call(get_op(name), get_op(name).params.defaults(), in)[0]; }
+NDArray op(const char* name, std::vector<NDArray> in) {
+  return call(get_op(name), get_op(name).params.defaults(), in)[0];
+}
 
 struct Recording {
   Recording() { set_recording(true); }
@@ -34,9 +36,12 @@ struct Triple final : CustomStep {
   void backward(std::span<const NDArray> heads, std::span<NDArray> grads, std::span<const Req> req) override {
     CHECK(req[0] != Req::null);
     const NDArray g = scalar(3 * value(heads[0]));
-    if (grads[0].is_none()) grads[0] = g;
-    else if (req[0] == Req::write) grads[0].copy_from(g);
-    else grads[0].copy_from(scalar(value(grads[0]) + value(g)));
+    if (grads[0].is_none())
+      grads[0] = g;
+    else if (req[0] == Req::write)
+      grads[0].copy_from(g);
+    else
+      grads[0].copy_from(scalar(value(grads[0]) + value(g)));
   }
 };
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The runtime's part of every call: requests, overlap, layouts, mutation, errors. The operators here exist for the test.
+// The runtime's part of every call: requests, overlap, layouts, mutation, errors. The operators here exist for the
+// test.
 #include "operator/invoke.h"
 
 #include <doctest/doctest.h>
@@ -25,9 +26,13 @@ Prepared prepare_increment(const PrepareArgs& a) {
       },
       100);
 }
-const RegisterOp increment{{.name = "_test_increment", .doc = "", .inputs = {"x"},
-                            .infer = {infer::same_shape, infer::same_dtype}, .gradient = Gradient::none(),
-                            .kernels = {{"plain", prepare_increment}}, .flags = {.elementwise = true, .hidden = true}}};
+const RegisterOp increment{{.name = "_test_increment",
+                            .doc = "",
+                            .inputs = {"x"},
+                            .infer = {infer::same_shape, infer::same_dtype},
+                            .gradient = Gradient::none(),
+                            .kernels = {{"plain", prepare_increment}},
+                            .flags = {.elementwise = true, .hidden = true}}};
 
 // Insists on channels-last input and produces it: out = in, with the first element of the memory order marked.
 Prepared prepare_last(const PrepareArgs& a) {
@@ -39,32 +44,50 @@ Prepared prepare_last(const PrepareArgs& a) {
       },
       1'000'000'000);  // queued
 }
-const RegisterOp last{{.name = "_test_last", .doc = "", .inputs = {"x"}, .infer = {infer::same_shape, infer::same_dtype},
-                       .gradient = Gradient::none(), .kernels = {{"plain", prepare_last}}, .flags = {.hidden = true}}};
+const RegisterOp last{{.name = "_test_last",
+                       .doc = "",
+                       .inputs = {"x"},
+                       .infer = {infer::same_shape, infer::same_dtype},
+                       .gradient = Gradient::none(),
+                       .kernels = {{"plain", prepare_last}},
+                       .flags = {.hidden = true}}};
 
 // Adds x to the state and returns the new state.
 Prepared prepare_accumulate(const PrepareArgs& a) {
   return make_kernel(
       [n = elements(a)](const KernelCall& c) {
         float* state = static_cast<float*>(c.in[1]);
-        for (int64_t i = 0; i < n; ++i) static_cast<float*>(c.out[0])[i] = state[i] += static_cast<const float*>(c.in[0])[i];
+        for (int64_t i = 0; i < n; ++i)
+          static_cast<float*>(c.out[0])[i] = state[i] += static_cast<const float*>(c.in[0])[i];
       },
       100);
 }
-const RegisterOp accumulate{{.name = "_test_accumulate", .doc = "", .inputs = Inputs{"x", "state"}.mutates({"state"}),
-                             .infer = {infer::same_shape, infer::same_dtype}, .gradient = Gradient::none(),
-                             .kernels = {{"plain", prepare_accumulate}}, .flags = {.hidden = true}}};
+const RegisterOp accumulate{{.name = "_test_accumulate",
+                             .doc = "",
+                             .inputs = Inputs{"x", "state"}.mutates({"state"}),
+                             .infer = {infer::same_shape, infer::same_dtype},
+                             .gradient = Gradient::none(),
+                             .kernels = {{"plain", prepare_accumulate}},
+                             .flags = {.hidden = true}}};
 
 Prepared prepare_failing(const PrepareArgs&) {
   return make_kernel([](const KernelCall&) { fail(ErrorKind::index, "index 7 is out of range"); }, 100);
 }
 Prepared refuse(const PrepareArgs&) { return "needs something else"; }
-const RegisterOp failing{{.name = "_test_failing", .doc = "", .inputs = {"x"},
-                          .infer = {infer::same_shape, infer::same_dtype}, .gradient = Gradient::none(),
-                          .kernels = {{"refuses", refuse}, {"fails", prepare_failing}}, .flags = {.hidden = true}}};
-const RegisterOp refusing{{.name = "_test_refusing", .doc = "", .inputs = {"x"},
-                           .infer = {infer::same_shape, infer::same_dtype}, .gradient = Gradient::none(),
-                           .kernels = {{"first", refuse}}, .flags = {.hidden = true}}};
+const RegisterOp failing{{.name = "_test_failing",
+                          .doc = "",
+                          .inputs = {"x"},
+                          .infer = {infer::same_shape, infer::same_dtype},
+                          .gradient = Gradient::none(),
+                          .kernels = {{"refuses", refuse}, {"fails", prepare_failing}},
+                          .flags = {.hidden = true}}};
+const RegisterOp refusing{{.name = "_test_refusing",
+                           .doc = "",
+                           .inputs = {"x"},
+                           .infer = {infer::same_shape, infer::same_dtype},
+                           .gradient = Gradient::none(),
+                           .kernels = {{"first", refuse}},
+                           .flags = {.hidden = true}}};
 
 NDArray numbers(const Shape& shape, float start = 0) {
   std::vector<float> v(static_cast<size_t>(shape.size()));
@@ -180,7 +203,8 @@ TEST_CASE("registry: unknown names suggest near ones; names are unique") {
 
 TEST_CASE("infer: broadcasting") {
   const OpDef& op = get_op("_test_increment");
-  std::vector<TensorSpec> in{{{3, 1}, DType::f32, {}}, {{1, 4}, DType::f32, {}}}, out{{Shape::unknown(), DType::unknown, {}}};
+  std::vector<TensorSpec> in{{{3, 1}, DType::f32, {}}, {{1, 4}, DType::f32, {}}},
+      out{{Shape::unknown(), DType::unknown, {}}};
   InferContext c(op, *op.params.defaults(), in, out);
   infer::broadcast(c);
   CHECK(out[0].shape == Shape{3, 4});

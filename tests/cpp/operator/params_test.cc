@@ -58,10 +58,17 @@ std::string error_of(ParamMap given) {
 }  // namespace
 
 TEST_CASE("params: typed values and text forms mean the same") {
-  const auto typed = parse({{"count", int64_t{4}}, {"rate", 0.5}, {"flag", true}, {"axis", int64_t{-1}},
-                            {"begin", ParamList{int64_t{1}, ParamValue()}}, {"dtype", DType::f16}});
-  const auto text = parse({{"count", std::string("4")}, {"rate", std::string("0.5")}, {"flag", std::string("True")},
-                           {"axis", std::string("-1")}, {"begin", std::string("(1, None)")},
+  const auto typed = parse({{"count", int64_t{4}},
+                            {"rate", 0.5},
+                            {"flag", true},
+                            {"axis", int64_t{-1}},
+                            {"begin", ParamList{int64_t{1}, ParamValue()}},
+                            {"dtype", DType::f16}});
+  const auto text = parse({{"count", std::string("4")},
+                           {"rate", std::string("0.5")},
+                           {"flag", std::string("True")},
+                           {"axis", std::string("-1")},
+                           {"begin", std::string("(1, None)")},
                            {"dtype", std::string("float16")}});
   CHECK(typed->key() == text->key());
   const auto& p = text->as<Sample>();

@@ -15,8 +15,8 @@ from mxnet import nd
 
 def run(code, timeout=60, env=None):
     """Runs a program in a process of its own; its output."""
-    done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, timeout=timeout,
-                          env={**os.environ, **(env or {})})
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True,
+                          timeout=timeout, env={**os.environ, **(env or {})})
     assert done.returncode == 0, done.stderr
     return done.stdout
 

@@ -45,7 +45,8 @@ def test_reads_older_forms(version):
     np.testing.assert_array_equal(loaded["w"].asnumpy(), [[1, 2, 3]])
 
 
-@pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "int8", "int32", "int64", "uint8", "bool", "bfloat16"])
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "int8", "int32", "int64", "uint8", "bool",
+                                   "bfloat16"])
 def test_round_trip(tmp_path, dtype):
     path = str(tmp_path / "f")
     x = nd.array(np.random.RandomState(0).randint(0, 2, (3, 4)), dtype=dtype)
