@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "symbol/infer.h"
+
+#include <algorithm>
+#include <charconv>
+
+namespace mxnet {
+
+namespace {
+
+// "(2, 0, 8)" as a shape; unknown when it does not read as one.
+Shape shape_from_text(const std::string& text, bool np_shape) {
+  Shape shape;
+  const char* at = text.data();
+  const char* end = at + text.size();
+  while (at < end) {
+    int64_t dim = 0;
+    const auto [next, error] = std::from_chars(at, end, dim);
+    if (error != std::errc()) {
+      ++at;
+      continue;
+    }
+    shape.push_back(!np_shape && dim == 0 ? -1 : dim);
+    at = next;
+  }
+  if (shape.rank() == 0 && !np_shape) return Shape::unknown();
+  return shape;
+}
+
+DType dtype_from_text(const std::string& text) {
+  int number = -1;
+  const auto [next, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (error == std::errc() && next == text.data() + text.size()) {
+    const bool valid = size_of(static_cast<DType>(number)) > 0;
+    return valid ? static_cast<DType>(number) : DType::unknown;
+  }
+  return dtype_from_name(text);
+}
+
+TensorSpec variable_spec(const Node& node, bool np_shape) {
+  TensorSpec spec{Shape::unknown(), DType::unknown, Layout::plain};
+  if (const std::string* text = node.attr("__shape__")) spec.shape = shape_from_text(*text, np_shape);
+  if (const std::string* text = node.attr("__dtype__")) spec.dtype = dtype_from_text(*text);
+  return spec;
+}
+
+void check_agrees(const Node& node, const TensorSpec& own, const TensorSpec& given) {
+  const bool ranks = own.shape.rank_known() && given.shape.rank_known();
+  bool conflict = ranks && own.shape.rank() != given.shape.rank();
+  for (int i = 0; ranks && !conflict && i < own.shape.rank(); ++i) {
+    conflict = own.shape[i] >= 0 && given.shape[i] >= 0 && own.shape[i] != given.shape[i];
+  }
+  if (conflict) {
+    fail(ErrorKind::value, "variable ", node.name, ": declared with shape ", own.shape, ", given ", given.shape);
+  }
+}
+
+// What the caller knows, completed by what the variable's own attributes say.
+TensorSpec merged(const TensorSpec& own, const TensorSpec& given) {
+  TensorSpec spec = given;
+  if (!spec.shape.rank_known()) spec.shape = own.shape;
+  for (int i = 0; own.shape.rank_known() && i < spec.shape.rank(); ++i) {
+    if (spec.shape[i] < 0) spec.shape[i] = own.shape[i];
+  }
+  if (spec.dtype == DType::unknown) spec.dtype = own.dtype;
+  return spec;
+}
+
+class Inference {
+ public:
+  Inference(GraphSpecs& specs) : specs_(specs) {}
+
+  void run() {
+    bool changed = true;
+    while (changed) {
+      changed = false;
+      for (Node* node : specs_.order) changed |= visit(*node);
+      if (!changed) return;
+      changed = false;
+      for (auto it = specs_.order.rbegin(); it != specs_.order.rend(); ++it) changed |= visit(**it);
+    }
+  }
+
+ private:
+  bool visit(Node& node) {
+    if (node.is_variable()) return false;
+    auto& out = specs_.of.at(&node);
+    in_.clear();
+    for (const Entry& e : node.inputs) in_.push_back(specs_.at(e));
+    const auto all_known = [](const std::vector<TensorSpec>& list) {
+      return std::all_of(list.begin(), list.end(), [](const TensorSpec& s) { return is_known(s); });
+    };
+    if (done_.contains(&node) && all_known(in_) && all_known(out)) return false;
+    const auto before = out;
+    InferContext context(*node.op, *node.params, in_, out);
+    try {
+      node.op->infer.shape(context);
+      node.op->infer.dtype(context);
+    } catch (const Error& e) {
+      throw Error(e.kind(), "in node " + node.name + ": " + e.what());
+    }
+    if (all_known(in_) && all_known(out)) done_.emplace(&node, true);
+    bool changed = !(before == out);
+    for (size_t i = 0; i < in_.size(); ++i) {
+      TensorSpec& slot = specs_.of.at(node.inputs[i].node.get())[static_cast<size_t>(node.inputs[i].index)];
+      if (slot == in_[i]) continue;
+      slot = in_[i];
+      changed = true;
+    }
+    return changed;
+  }
+
+  GraphSpecs& specs_;
+  std::vector<TensorSpec> in_;
+  std::unordered_map<const Node*, bool> done_;
+};
+
+}  // namespace
+
+bool is_known(const TensorSpec& spec) { return spec.shape.known() && spec.dtype != DType::unknown; }
+
+GraphSpecs infer_graph(std::span<const Entry> heads, const std::unordered_map<const Node*, TensorSpec>& known,
+                       bool np_shape) {
+  GraphSpecs specs;
+  specs.order = topological_order(heads);
+  for (const Node* node : specs.order) {
+    auto& own = specs.of[node];
+    if (!node->is_variable()) {
+      own.assign(static_cast<size_t>(node->num_all_outputs()), {Shape::unknown(), DType::unknown, Layout::plain});
+      continue;
+    }
+    own.push_back(variable_spec(*node, np_shape));
+    if (const auto it = known.find(node); it != known.end()) {
+      check_agrees(*node, own[0], it->second);
+      own[0] = merged(own[0], it->second);
+    }
+  }
+  Inference(specs).run();
+  return specs;
+}
+
+}  // namespace mxnet
