@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: Apache-2.0
+// mxnet._core._ext: symbols. Every function here checks arguments and calls src/symbol; no logic of its own.
+#include "symbol/symbol.h"
+
+#include <nanobind/nanobind.h>
+#include <nanobind/stl/optional.h>
+#include <nanobind/stl/pair.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/vector.h>
+
+#include "symbol/infer.h"
+
+namespace nb = nanobind;
+using namespace mxnet;
+
+namespace {
+
+using Names = std::vector<std::string>;
+using Known = std::unordered_map<const Node*, TensorSpec>;
+
+AttrMap to_attrs(const nb::dict& dict) {
+  AttrMap attrs;
+  for (auto [key, value] : dict) attrs[nb::cast<std::string>(key)] = nb::cast<std::string>(value);
+  return attrs;
+}
+
+nb::dict to_dict(const AttrMap& attrs) {
+  nb::dict dict;
+  for (const auto& [key, value] : attrs) dict[nb::str(key.c_str(), key.size())] = value;
+  return dict;
+}
+
+Symbol::Named to_named(const nb::dict& dict) {
+  Symbol::Named named;
+  for (auto [key, value] : dict) named.emplace_back(nb::cast<std::string>(key), nb::cast<Symbol>(value));
+  return named;
+}
+
+std::vector<Symbol> to_symbols(const nb::list& list) {
+  std::vector<Symbol> symbols;
+  for (nb::handle item : list) symbols.push_back(nb::cast<Symbol>(item));
+  return symbols;
+}
+
+Symbol create(const std::string& op, const nb::dict& attrs, const std::string& name, const nb::list& inputs,
+              const nb::dict& named) {
+  return Symbol::create(get_op(op), to_attrs(attrs), name, to_symbols(inputs), to_named(named));
+}
+
+// The older API writes 0 for an unknown dimension and () for an unknown rank; the np_shape API writes -1 and None.
+Shape shape_in(nb::handle value, bool np_shape) {
+  if (value.is_none()) return Shape::unknown();
+  Shape shape;
+  for (nb::handle dim : value) {
+    const int64_t d = nb::cast<int64_t>(dim);
+    shape.push_back(d < 0 || (d == 0 && !np_shape) ? -1 : d);
+  }
+  return shape.rank() == 0 && !np_shape ? Shape::unknown() : shape;
+}
+
+nb::object shape_out(const Shape& shape, bool np_shape) {
+  if (!shape.rank_known() && np_shape) return nb::none();
+  nb::list dims;
+  if (shape.rank_known()) {
+    for (const dim_t d : shape) dims.append(d < 0 && !np_shape ? 0 : d);
+  }
+  return nb::tuple(dims);
+}
+
+// For each variable that `value_of` accepts; raises for names that the graph does not have.
+template <typename F>
+Known known_of(const Symbol& symbol, const nb::dict& given, const char* what, F&& value_of) {
+  const auto inputs = graph_inputs(symbol.entries());
+  Known known;
+  for (auto [key, value] : given) {
+    const std::string name = nb::cast<std::string>(key);
+    bool found = false;
+    for (const Node* node : inputs.all) {
+      if (node->name != name) continue;
+      known[node] = value_of(value);
+      found = true;
+    }
+    if (found) continue;
+    std::string names;
+    for (const Node* node : inputs.all) names += (names.empty() ? "" : ", ") + node->name;
+    fail(ErrorKind::value, what, ": there is no argument named ", name, "; the arguments are ", names);
+  }
+  return known;
+}
+
+template <typename Print>
+nb::tuple three_lists(const Symbol& symbol, const GraphSpecs& specs, Print&& print, auto&& known) {
+  const auto inputs = graph_inputs(symbol.entries());
+  bool complete = true;
+  nb::list lists[3];
+  const auto add = [&](nb::list& list, const TensorSpec& spec) {
+    complete = complete && known(spec);
+    list.append(print(spec));
+  };
+  for (const Node* node : inputs.arguments) add(lists[0], specs.of.at(node)[0]);
+  for (const Entry& e : symbol.entries()) add(lists[1], specs.at(e));
+  for (const Node* node : inputs.auxiliary) add(lists[2], specs.of.at(node)[0]);
+  return nb::make_tuple(complete, lists[0], lists[1], lists[2]);
+}
+
+nb::tuple infer_shape(const Symbol& symbol, const nb::dict& given, bool np_shape) {
+  const Known known = known_of(symbol, given, "infer_shape", [&](nb::handle value) {
+    return TensorSpec{shape_in(value, np_shape), DType::unknown, Layout::plain};
+  });
+  const GraphSpecs specs = infer_graph(symbol.entries(), known, np_shape);
+  return three_lists(
+      symbol, specs, [&](const TensorSpec& s) { return shape_out(s.shape, np_shape); },
+      [](const TensorSpec& s) { return s.shape.known(); });
+}
+
+nb::tuple infer_type(const Symbol& symbol, const nb::dict& given) {
+  const Known known = known_of(symbol, given, "infer_type", [&](nb::handle value) {
+    return TensorSpec{Shape::unknown(), dtype_from_name(nb::cast<std::string>(value)), Layout::plain};
+  });
+  const GraphSpecs specs = infer_graph(symbol.entries(), known);
+  const auto print = [](const TensorSpec& s) -> nb::object {
+    if (s.dtype == DType::unknown) return nb::none();
+    return nb::str(name_of(s.dtype));
+  };
+  return three_lists(symbol, specs, print, [](const TensorSpec& s) { return s.dtype != DType::unknown; });
+}
+
+// All that a front end needs to make a function for an operator.
+nb::dict op_signature(const std::string& name) {
+  const OpDef& op = get_op(name);
+  nb::list params;
+  for (const ParamField& field : op.params.fields()) {
+    params.append(nb::make_tuple(field.name, field.type, field.default_text, field.is_required, field.doc));
+  }
+  nb::dict out;
+  out["name"] = op.name;
+  out["doc"] = op.doc;
+  out["inputs"] = op.inputs.names;
+  out["variadic"] = op.inputs.variadic_param;
+  out["stem"] = op.inputs.variadic_stem;
+  out["params"] = params;
+  out["hidden"] = op.flags.hidden;
+  return out;
+}
+
+Names op_names() {
+  Names names;
+  for (const OpDef* op : all_ops()) {
+    if (op->flags.hidden) continue;
+    names.push_back(op->name);
+    names.insert(names.end(), op->aliases.begin(), op->aliases.end());
+  }
+  return names;
+}
+
+}  // namespace
+
+void bind_symbol(nb::module_& m) {
+  nb::class_<Symbol>(m, "SymbolHandle")
+      .def_static("variable", [](const std::string& name, const nb::dict& attrs) {
+        return Symbol::variable(name, to_attrs(attrs));
+      })
+      .def_static("group", [](const nb::list& symbols) { return Symbol::group(to_symbols(symbols)); })
+      .def_static("create", &create)
+      .def_static("from_json", [](const std::string& text) { return Symbol::from_json(text); })
+      .def("to_json", &Symbol::to_json)
+      .def("compose", [](const Symbol& s, const std::string& name, const nb::dict& arguments) {
+        return s.compose(name, to_named(arguments));
+      })
+      .def("deep_copy", &Symbol::deep_copy)
+      .def("list_arguments", &Symbol::list_arguments)
+      .def("list_auxiliary_states", &Symbol::list_auxiliary_states)
+      .def("list_inputs", &Symbol::list_inputs)
+      .def("list_outputs", &Symbol::list_outputs)
+      .def("num_outputs", &Symbol::num_outputs)
+      .def("name", &Symbol::name)
+      .def("output", [](const Symbol& s, int i) { return s.output(i); })
+      .def("output_named", [](const Symbol& s, const std::string& name) { return s.output(name); })
+      .def("internals", &Symbol::internals)
+      .def("children", &Symbol::children)
+      .def("debug_text", &Symbol::debug_text)
+      .def("attr", &Symbol::attr)
+      .def("list_attr", [](const Symbol& s) { return to_dict(s.list_attr()); })
+      .def("attr_dict", [](const Symbol& s) {
+        nb::dict all;
+        for (const auto& [name, attrs] : s.attr_dict()) all[nb::str(name.c_str(), name.size())] = to_dict(attrs);
+        return all;
+      })
+      .def("set_attr", &Symbol::set_attr)
+      .def("infer_shape", &infer_shape)
+      .def("infer_type", &infer_type);
+  m.def("op_signature", &op_signature);
+  m.def("op_names", &op_names);
+}
