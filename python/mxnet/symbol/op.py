@@ -14,7 +14,8 @@ from .symbol import Symbol
 __all__ = []
 
 # Registered names that live in a namespace: `_contrib_box_nms` is `mx.sym.contrib.box_nms`.
-PREFIXES = {"contrib": "_contrib_", "linalg": "_linalg_", "sparse": "_sparse_", "image": "_image_", "random": "_random_"}
+PREFIXES = {"contrib": "_contrib_", "linalg": "_linalg_", "sparse": "_sparse_", "image": "_image_",
+            "random": "_random_"}
 
 
 def _text(key, value):

@@ -458,14 +458,17 @@ def _array_only(name):
     return method
 
 
-for _name in """abs arccos arccosh arcsin arcsinh arctan arctanh argmax argmax_channel argmin argsort broadcast_axes
-        broadcast_like broadcast_to cbrt ceil clip cos cosh degrees depth_to_space exp expm1 fix flip floor log log10
-        log1p log2 log_softmax max mean min nanprod nansum norm one_hot ones_like pad pick prod radians rcbrt reciprocal
-        relu repeat reshape_like rint round rsqrt shape_array sigmoid sign sin sinh size_array slice slice_axis
-        slice_like softmax softmin sort space_to_depth split sqrt square sum swapaxes take tan tanh tile topk transpose
-        trunc zeros_like""".split():
+for _name in (
+    "abs", "arccos", "arccosh", "arcsin", "arcsinh", "arctan", "arctanh", "argmax", "argmax_channel", "argmin",
+    "argsort", "broadcast_axes", "broadcast_like", "broadcast_to", "cbrt", "ceil", "clip", "cos", "cosh", "degrees",
+    "depth_to_space", "exp", "expm1", "fix", "flip", "floor", "log", "log10", "log1p", "log2", "log_softmax", "max",
+    "mean", "min", "nanprod", "nansum", "norm", "one_hot", "ones_like", "pad", "pick", "prod", "radians", "rcbrt",
+    "reciprocal", "relu", "repeat", "reshape_like", "rint", "round", "rsqrt", "shape_array", "sigmoid", "sign", "sin",
+    "sinh", "size_array", "slice", "slice_axis", "slice_like", "softmax", "softmin", "sort", "space_to_depth",
+    "split", "sqrt", "square", "sum", "swapaxes", "take", "tan", "tanh", "tile", "topk", "transpose", "trunc",
+    "zeros_like"):
     setattr(Symbol, _name, _method(_name))
-for _name in "as_in_context asnumpy asscalar backward copy detach wait_to_read".split():
+for _name in ("as_in_context", "asnumpy", "asscalar", "backward", "copy", "detach", "wait_to_read"):
     setattr(Symbol, _name, _array_only(_name))
 del _name
 
@@ -524,7 +527,7 @@ def var(name, attr=None, shape=None, lr_mult=None, wd_mult=None, dtype=None, ini
 Variable = var
 
 
-def Group(symbols, create_fn=None):  # noqa: N802 (the public name)
+def Group(symbols, create_fn=None):
     """One symbol with the outputs of several."""
     symbols = list(symbols) if isinstance(symbols, (list, tuple)) else symbols
     if not isinstance(symbols, list) or not symbols or not all(isinstance(s, Symbol) for s in symbols):
@@ -532,12 +535,12 @@ def Group(symbols, create_fn=None):  # noqa: N802 (the public name)
     return (create_fn or type(symbols[0]))(_ext.SymbolHandle.group([s._handle for s in symbols]))
 
 
-def pow(base, exp):  # noqa: A001 (the public name)
+def pow(base, exp):
     """Elementwise power of symbols and numbers."""
     if isinstance(base, numbers.Number) and isinstance(exp, numbers.Number):
         return base**exp
-    return _binary(base, exp, "_power", "_power_scalar", ("_power", "_powerscalar", "_rpowerscalar"), "_rpower_scalar") \
-        if isinstance(base, numbers.Number) else base**exp
+    hints = ("_power", "_powerscalar", "_rpowerscalar")
+    return _binary(base, exp, "_power", "_power_scalar", hints, "_rpower_scalar")
 
 
 power = pow
@@ -591,12 +594,12 @@ def linspace(start, stop, num, endpoint=True, name=None, dtype=None):
                                   dtype=dtype_name(dtype or "float32"))
 
 
-def eye(N, M=0, k=0, dtype=None, **kwargs):  # noqa: N803 (the public names)
+def eye(N, M=0, k=0, dtype=None, **kwargs):
     """A matrix with ones on its `k`-th diagonal."""
     return _operator("_eye")(N=N, M=M, k=k, dtype=dtype_name(dtype or "float32"), **kwargs)
 
 
-def histogram(a, bins=10, range=None, **kwargs):  # noqa: A002 (the public name)
+def histogram(a, bins=10, range=None, **kwargs):
     """Counts of the values of `a` in bins, and the edges of the bins."""
     if isinstance(bins, Symbol):
         return _operator("_histogram")(data=a, bins=bins, **kwargs)
