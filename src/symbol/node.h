@@ -26,7 +26,7 @@ struct Entry {
 using AttrMap = std::map<std::string, std::string>;
 
 struct Node : Attachment {
-  Node() = default;
+  Node() : Attachment(Kind::graph) {}
   ~Node() override;  // iterative: a chain may be as long as memory allows
 
   bool is_variable() const { return op == nullptr; }

@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: Apache-2.0
+// Graph -> graph passes that need no shapes. Each returns new heads; nodes of the given graph are not changed.
+#pragma once
+
+#include <span>
+#include <vector>
+
+#include "symbol/node.h"
+
+namespace mxnet {
+
+// Nodes that compute the same from the same inputs become one. Random and mutating operators are left alone.
+std::vector<Entry> merge_common_subexpressions(std::span<const Entry> heads);
+
+// Takes out operators that pass their input on unchanged: BlockGrad, _copy, Dropout outside training.
+std::vector<Entry> remove_identities(std::span<const Entry> heads, bool training);
+
+}  // namespace mxnet
