@@ -3,6 +3,7 @@
 #pragma once
 
 #include <span>
+#include <unordered_map>
 #include <vector>
 
 #include "symbol/node.h"
@@ -12,7 +13,7 @@ namespace mxnet {
 // Nodes that compute the same from the same inputs become one. Random and mutating operators are left alone.
 std::vector<Entry> merge_common_subexpressions(std::span<const Entry> heads);
 
-// Takes out operators that pass their input on unchanged: BlockGrad, _copy, Dropout outside training.
-std::vector<Entry> remove_identities(std::span<const Entry> heads, bool training);
+// True for operators that pass input 0 on unchanged: BlockGrad, _copy, Dropout outside training.
+bool is_identity(const Node& node, bool training);
 
 }  // namespace mxnet

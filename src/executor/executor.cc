@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "executor/executor.h"
+
+#include <algorithm>
+
+#include "autograd/tape.h"
+#include "executor/gradient_pass.h"
+#include "symbol/infer.h"
+
+namespace mxnet {
+
+namespace {
+
+// Sets the thread's flags for a scope.
+class ModeScope {
+ public:
+  explicit ModeScope(bool training) : recording_(autograd::set_recording(false)), training_(autograd::set_training(training)) {}
+  ~ModeScope() {
+    autograd::set_recording(recording_);
+    autograd::set_training(training_);
+  }
+  ModeScope(const ModeScope&) = delete;
+  ModeScope& operator=(const ModeScope&) = delete;
+
+ private:
+  bool recording_, training_;
+};
+
+}  // namespace
+
+Executor::Executor(const Symbol& symbol, Device device, std::vector<NDArray> inputs, std::vector<NDArray> gradients,
+                   std::vector<Req> req)
+    : plans_(symbol), device_(device), inputs_(std::move(inputs)), gradients_(std::move(gradients)), req_(std::move(req)) {
+  if (inputs_.size() != plans_.num_inputs()) {
+    fail(ErrorKind::value, "bind: the symbol has ", plans_.num_inputs(), " inputs, got ", inputs_.size(), " arrays");
+  }
+  gradients_.resize(inputs_.size());
+  req_.resize(inputs_.size(), Req::null);
+  for (size_t i = 0; i < inputs_.size(); ++i) {
+    if (inputs_[i].is_none()) fail(ErrorKind::value, "bind: the array of ", plans_.variables()[i]->name, " is missing");
+    inputs_[i] = inputs_[i].detached();
+    if (gradients_[i].is_none()) {
+      req_[i] = Req::null;
+      continue;
+    }
+    gradients_[i] = gradients_[i].detached();
+    if (gradients_[i].shape() != inputs_[i].shape() || gradients_[i].dtype() != inputs_[i].dtype()) {
+      fail(ErrorKind::value, "bind: the gradient array of ", plans_.variables()[i]->name, " has shape ",
+           gradients_[i].shape(), " and dtype ", name_of(gradients_[i].dtype()), ", the argument has ",
+           inputs_[i].shape(), " and ", name_of(inputs_[i].dtype()));
+    }
+    gradients_[i].make_plain(true);
+  }
+  allocate_outputs();
+}
+
+void Executor::allocate_outputs() {
+  std::unordered_map<const Node*, TensorSpec> known;
+  for (size_t i = 0; i < inputs_.size(); ++i) {
+    known[plans_.variables()[i]] = {inputs_[i].shape(), inputs_[i].dtype(), Layout::plain};
+  }
+  outputs_.assign(plans_.heads().size(), NDArray());
+  const GraphSpecs specs = infer_graph(plans_.heads(), known);
+  if (!plans_.plannable()) return;
+  for (size_t i = 0; i < outputs_.size(); ++i) {
+    const TensorSpec& spec = specs.at(plans_.heads()[i]);
+    if (!is_known(spec)) {
+      fail(ErrorKind::value, "bind: the shape of output ", plans_.heads()[i].node->name, " does not follow");
+    }
+    outputs_[i] = NDArray::zeros(spec.shape, spec.dtype, device_);
+    outputs_[i].make_plain(true);
+  }
+}
+
+std::vector<const NDArray*> Executor::pointers() const {
+  std::vector<const NDArray*> list;
+  for (const NDArray& a : inputs_) list.push_back(&a);
+  return list;
+}
+
+std::vector<uint8_t> Executor::needs() const {
+  std::vector<uint8_t> list;
+  for (const Req req : req_) list.push_back(req != Req::null);
+  return list;
+}
+
+void Executor::drop_frame() {
+  if (plan_) plan_->return_frame(std::move(frame_.memory));
+  frame_ = {};
+  plan_.reset();
+}
+
+void Executor::forward(bool training) {
+  trained_ = training;
+  if (monitor_ || !plans_.plannable()) return forward_watched(training);
+  const std::vector<uint8_t> wanted = needs();
+  const bool differentiable = training && std::find(wanted.begin(), wanted.end(), 1) != wanted.end();
+  const auto in = pointers();
+  if (!differentiable) {
+    drop_frame();
+    Plan::Frame none;
+    plans_.find(in, training, true, {})->run_forward(in, outputs_, none);
+    return;
+  }
+  const Ref<Plan> plan = plans_.find(in, training, true, wanted);
+  if (!(plan == plan_)) {
+    drop_frame();
+    plan_ = plan;
+    frame_ = plan->lease_frame(device_);
+  }
+  plan->run_forward(in, outputs_, frame_);
+}
+
+void Executor::forward_watched(bool training) {
+  drop_frame();
+  const ModeScope mode(training);
+  std::unordered_map<const Node*, NDArray> feed;
+  for (size_t i = 0; i < inputs_.size(); ++i) feed[plans_.variables()[i]] = inputs_[i];
+  const auto results = interpret(plans_.heads(), feed, device_, monitor_ ? &*monitor_ : nullptr);
+  for (size_t i = 0; i < results.size(); ++i) {
+    if (outputs_[i].is_none() || outputs_[i].shape() != results[i].shape()) outputs_[i] = results[i];
+    else outputs_[i].copy_from(results[i]);
+  }
+}
+
+void Executor::backward(std::span<const NDArray> head_gradients) {
+  if (!plans_.plannable()) {
+    fail(ErrorKind::not_supported, "backward: the graph has outputs whose extents depend on data; use autograd");
+  }
+  std::vector<Head> kinds;
+  std::vector<NDArray> heads(outputs_.size());
+  for (size_t i = 0; i < outputs_.size(); ++i) {
+    const Entry& head = plans_.heads()[i];
+    const bool given = i < head_gradients.size() && !head_gradients[i].is_none();
+    if (is_loss_head(head)) {
+      kinds.push_back(head.node->op->gradient.is_zero ? Head::none : Head::ones);
+    } else if (given) {
+      heads[i] = head_gradients[i];
+      kinds.push_back(Head::given);
+    } else {
+      fail(ErrorKind::value, "backward: output ", head.node->output_name(head.index),
+           " is not a loss, so its gradient must be given in out_grads");
+    }
+  }
+  const std::vector<uint8_t> wanted = needs();
+  if (std::find(wanted.begin(), wanted.end(), 1) == wanted.end()) return;
+  const Ref<Plan> plan = plan_ ? plan_ : plans_.find(pointers(), trained_, true, wanted);
+  plan->run_backward({inputs_, outputs_, heads, kinds, gradients_, req_, plan_ ? &frame_ : nullptr});
+}
+
+}  // namespace mxnet

@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+// A graph bound to arrays: forward writes the outputs it was bound with, backward the gradients. Plans run it, unless a
+// monitor watches: then operators run one by one.
+#pragma once
+
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "executor/interpret.h"
+#include "executor/plan_cache.h"
+
+namespace mxnet {
+
+class Executor {
+ public:
+  // `inputs` are in the order of Symbol::list_inputs; `gradients` and `req` likewise (none and null for auxiliary
+  // states and arguments without gradient).
+  Executor(const Symbol& symbol, Device device, std::vector<NDArray> inputs, std::vector<NDArray> gradients,
+           std::vector<Req> req);
+
+  void forward(bool training);
+  // One per output, none where the output needs none (loss operators) or nothing flows in. May be called again, and
+  // after a forward without training.
+  void backward(std::span<const NDArray> head_gradients);
+
+  const std::vector<NDArray>& outputs() const { return outputs_; }
+  void set_monitor(Watch watch) { monitor_ = std::move(watch); }
+  void clear_monitor() { monitor_.reset(); }
+
+ private:
+  std::vector<const NDArray*> pointers() const;
+  std::vector<uint8_t> needs() const;
+  void allocate_outputs();
+  void forward_watched(bool training);
+  void drop_frame();
+
+  PlanCache plans_;
+  Device device_;
+  std::vector<NDArray> inputs_, gradients_, outputs_;
+  std::vector<Req> req_;
+  std::optional<Watch> monitor_;
+  bool trained_ = false;     // mode of the last forward
+  Ref<Plan> plan_;           // of the last training forward, with its frame
+  Plan::Frame frame_;
+
+ public:
+  ~Executor() { drop_frame(); }
+  Executor(const Executor&) = delete;
+  Executor& operator=(const Executor&) = delete;
+};
+
+}  // namespace mxnet

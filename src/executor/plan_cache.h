@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+// The plans of one graph, found by the signature of a call. Bounded; safe from several threads.
+#pragma once
+
+#include <mutex>
+#include <span>
+#include <vector>
+
+#include "executor/plan.h"
+#include "symbol/symbol.h"
+
+namespace mxnet {
+
+class PlanCache {
+ public:
+  explicit PlanCache(const Symbol& symbol);
+
+  const std::vector<Entry>& heads() const { return symbol_.entries(); }
+  const std::vector<Node*>& variables() const { return variables_; }  // slot order: Symbol::list_inputs
+  size_t num_inputs() const { return variables_.size(); }
+  bool is_mutated(size_t input) const { return mutated_[input]; }
+  // False if extents depend on data: such a graph is run operator by operator.
+  bool plannable() const { return plannable_; }
+
+  // `needs` is empty when nothing is recorded. Mutated inputs become plain for life.
+  Ref<Plan> find(std::span<const NDArray* const> inputs, bool training, bool bound, std::span<const uint8_t> needs);
+
+ private:
+  Symbol symbol_;
+  std::vector<Node*> variables_;
+  std::vector<bool> mutated_;
+  bool plannable_ = true;
+  std::mutex mutex_;
+  std::vector<Ref<Plan>> plans_;  // most recently used first
+};
+
+}  // namespace mxnet

@@ -1,0 +1,476 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "executor/schedule.h"
+
+#include <algorithm>
+#include <cstring>
+#include <map>
+#include <unordered_map>
+
+#include "base/env.h"
+#include "base/small_array.h"
+#include "executor/memory_plan.h"
+#include "executor/passes.h"
+#include "ndarray/copy.h"
+#include "resource/scratch.h"
+
+namespace mxnet {
+
+namespace {
+
+size_t bytes_of(const TensorSpec& spec) { return static_cast<size_t>(spec.shape.size()) * size_of(spec.dtype); }
+
+// Where a value lives. Several values share a storage when one is a view of another or was computed in its place.
+struct Storage {
+  Location at;         // fixed unless in the arena or the frame
+  bool in_arena = false;
+  bool saved = false;  // lies in the frame
+  size_t bytes = 0;
+  int first = 0, last = 0;
+  int live_uses = 0;   // reads still to come, of all values that share it
+};
+
+struct ValueState {
+  TensorSpec spec;
+  int storage = -1;
+  int uses = 0;                // reads still to come
+  std::vector<int> targets;    // indices of targets
+  bool saved = false;
+};
+
+using EntryKey = std::pair<const Node*, int>;
+EntryKey key_of(const Entry& e) { return {e.node.get(), e.index}; }
+struct EntryHash {
+  size_t operator()(const EntryKey& k) const {
+    return std::hash<const void*>()(k.first) * 31 + static_cast<size_t>(k.second);
+  }
+};
+
+// Operators of which only the shape of the input matters.
+bool ignores_data(const Node& node) { return node.op->name == "zeros_like" || node.op->name == "ones_like"; }
+
+class Builder {
+ public:
+  explicit Builder(const ScheduleRequest& request) : request_(request) {}
+
+  Schedule build() {
+    add_sources();
+    const std::vector<Node*> order = needed_nodes();
+    count_uses(order);
+    for (Node* node : order) emit(*node);
+    for (size_t t = 0; t < request_.targets.size(); ++t) {
+      if (!satisfied_[t]) finish_target(t);
+    }
+    place();
+    return std::move(schedule_);
+  }
+
+ private:
+  // ---- what is needed -----------------------------------------------------------------------------------------------
+  void add_sources() {
+    for (const ScheduleSource& source : request_.sources) {
+      ValueState& value = values_[key_of(source.entry)];
+      value.spec = source.spec;
+      value.storage = new_storage(bytes_of(source.spec));
+      storages_.back().at = source.at;
+      storages_.back().in_arena = false;
+      is_source_[key_of(source.entry)] = true;
+    }
+    satisfied_.assign(request_.targets.size(), false);
+  }
+
+  std::vector<Node*> needed_nodes() {
+    std::vector<Node*> order;
+    std::unordered_map<const Node*, bool> seen;
+    std::vector<std::pair<Node*, size_t>> stack;
+    const auto open = [&](const Entry& e) {
+      if (!is_source_.contains(key_of(e)) && seen.emplace(e.node.get(), true).second) {
+        if (e.node->is_variable()) fail("the plan has no array for variable ", e.node->name);
+        stack.emplace_back(e.node.get(), ignores_data(*e.node) ? e.node->inputs.size() : 0);
+      }
+    };
+    const auto walk = [&](const Entry& head) {
+      open(head);
+      while (!stack.empty()) {
+        auto& [node, next] = stack.back();
+        if (next < node->inputs.size()) {
+          open(node->inputs[next++]);
+        } else {
+          order.push_back(node);
+          stack.pop_back();
+        }
+      }
+    };
+    for (const ScheduleTarget& target : request_.targets) walk(target.entry);
+    for (const Entry& e : request_.save) walk(e);
+    return order;
+  }
+
+  void count_uses(const std::vector<Node*>& order) {
+    for (const Node* node : order) {
+      const auto& specs = request_.specs.of.at(node);
+      for (int i = 0; i < node->num_all_outputs(); ++i) {
+        const EntryKey key{node, i};
+        if (!is_source_.contains(key)) values_[key].spec = specs[static_cast<size_t>(i)];
+      }
+      if (ignores_data(*node)) continue;
+      for (const Entry& in : node->inputs) {
+        ValueState& value = values_.at(key_of(in));
+        ++value.uses;
+        if (value.storage >= 0) ++storages_[static_cast<size_t>(value.storage)].live_uses;
+      }
+    }
+    for (size_t t = 0; t < request_.targets.size(); ++t) {
+      values_.at(key_of(request_.targets[t].entry)).targets.push_back(static_cast<int>(t));
+    }
+    for (const Entry& e : request_.save) values_.at(key_of(e)).saved = true;
+  }
+
+  // ---- storage ------------------------------------------------------------------------------------------------------
+  int now() const { return static_cast<int>(schedule_.steps.size()); }
+
+  int new_storage(size_t bytes) {
+    Storage storage;
+    storage.bytes = bytes;
+    storage.in_arena = true;
+    storage.first = storage.last = now();
+    storages_.push_back(storage);
+    return static_cast<int>(storages_.size()) - 1;
+  }
+  Storage& storage_of(const ValueState& value) { return storages_[static_cast<size_t>(value.storage)]; }
+
+  // ---- steps of the plan's own --------------------------------------------------------------------------------------
+  // Operands are storage numbers until `place` knows the offsets.
+  struct Refs {
+    std::vector<int> in, out;
+    int scratch = -1;
+  };
+
+  template <typename Run>
+  void own_step(const std::string& name, std::vector<int> in, std::vector<int> out, int64_t cost, Run run) {
+    Step step;
+    step.kernel = make_kernel(std::move(run), cost);
+    step.name = name;
+    push_step(std::move(step), {std::move(in), std::move(out), -1});
+  }
+
+  void push_step(Step step, Refs refs) {
+    for (const auto* list : {&refs.in, &refs.out}) {
+      for (const int s : *list) {
+        if (s >= 0) storages_[static_cast<size_t>(s)].last = std::max(storages_[static_cast<size_t>(s)].last, now());
+      }
+    }
+    schedule_.cost_ns = std::min(schedule_.cost_ns + step.kernel->cost_ns, Kernel::kUnknownCost);
+    schedule_.steps.push_back(std::move(step));
+    refs_.push_back(std::move(refs));
+  }
+
+  void copy_step(const std::string& name, int from, int to, const TensorSpec& spec, Layout target_layout, Req req) {
+    const int64_t cost = copy::cost_ns(static_cast<int64_t>(bytes_of(spec)));
+    if (req == Req::add) {
+      own_step(name, {from}, {to}, cost, [dtype = spec.dtype, n = spec.shape.size()](const KernelCall& c) {
+        copy::accumulate(c.out[0], c.in[0], dtype, n);
+      });
+    } else if (spec.layout != target_layout) {
+      own_step(name, {from}, {to}, cost, [spec, target_layout](const KernelCall& c) {
+        copy::reorder(c.out[0], c.in[0], spec.shape, spec.dtype, spec.layout, target_layout);
+      });
+    } else {
+      own_step(name, {from}, {to}, cost, [bytes = bytes_of(spec)](const KernelCall& c) {
+        std::memcpy(c.out[0], c.in[0], bytes);
+      });
+    }
+  }
+
+  // The storage of `value` in another layout; made once for all readers.
+  int in_layout(const EntryKey& key, Layout layout) {
+    ValueState& value = values_.at(key);
+    if (value.spec.layout == layout) return value.storage;
+    const auto known = reordered_.find({key, layout});
+    if (known != reordered_.end()) return known->second;
+    const int storage = new_storage(bytes_of(value.spec));
+    copy_step(key.first->name, value.storage, storage, value.spec, layout, Req::write);
+    reordered_[{key, layout}] = storage;
+    return storage;
+  }
+
+  // ---- one node -----------------------------------------------------------------------------------------------------
+  void emit(Node& node) {
+    if (ignores_data(node)) emit_fill(node);
+    else if (!emit_alias(node)) emit_kernel(node);
+    if (ignores_data(node)) return;
+    for (const Entry& in : node.inputs) {
+      ValueState& value = values_.at(key_of(in));
+      --value.uses;
+      --storage_of(value).live_uses;
+    }
+  }
+
+  void emit_fill(Node& node) {
+    ValueState& out = values_.at({&node, 0});
+    out.storage = output_storage(out, out.uses);
+    const double number = node.op->name == "ones_like" ? 1.0 : 0.0;
+    own_step(node.name, {}, {out.storage}, copy::cost_ns(static_cast<int64_t>(bytes_of(out.spec))),
+             [dtype = out.spec.dtype, n = out.spec.shape.size(), number](const KernelCall& c) {
+               copy::fill(c.out[0], dtype, n, number);
+             });
+  }
+
+  // Views and identities: the output is the input's memory.
+  bool emit_alias(Node& node) {
+    const bool same = node.op->name == "_reduce_like" || is_identity(node, request_.training);
+    if (!node.op->flags.view_like && !same) return false;
+    const EntryKey in_key = key_of(node.inputs[0]);
+    ValueState& in = values_.at(in_key);
+    ValueState& out = values_.at({&node, 0});
+    for (int i = 1; i < node.num_all_outputs(); ++i) {
+      const ValueState& other = values_.at({&node, i});
+      if (other.uses || other.saved || !other.targets.empty()) return false;
+    }
+    if (same && !(in.spec.shape == out.spec.shape)) return false;
+    if (in.spec.dtype != out.spec.dtype || bytes_of(in.spec) != bytes_of(out.spec) || out.saved) return false;
+    if (same) {
+      out.spec.layout = in.spec.layout;
+      out.storage = in.storage;
+    } else {
+      out.storage = in_layout(in_key, Layout::plain);
+    }
+    // Other readers of a reordered copy may still come: it must not be overwritten.
+    const bool shared_copy = out.storage != in.storage && in.uses > 1;
+    storage_of(out).live_uses += out.uses + static_cast<int>(out.targets.size()) + (shared_copy ? 1 : 0);
+    return true;
+  }
+
+  void emit_kernel(Node& node) {
+    const OpDef& op = *node.op;
+    const size_t n_in = node.inputs.size(), n_out = static_cast<size_t>(node.num_all_outputs());
+    std::vector<TensorSpec> in, out;
+    std::vector<Layout> wanted(n_in, Layout::plain);
+    for (const Entry& e : node.inputs) in.push_back(values_.at(key_of(e)).spec);
+    const std::vector<Req> req = requests(node);
+
+    Step step;
+    step.op = &op;
+    step.name = node.name;
+    step.params = node.params;
+    std::vector<Req> asked = req;
+    for (int attempt = 0;; ++attempt) {
+      out.clear();
+      for (size_t i = 0; i < n_out; ++i) {
+        out.push_back(values_.at({&node, static_cast<int>(i)}).spec);
+        out.back().layout = Layout::plain;
+      }
+      wanted.assign(n_in, Layout::plain);
+      try {
+        step.kernel = prepare_kernel({op, *node.params, in, wanted, out, asked, request_.training, request_.team});
+      } catch (const Error& e) {
+        throw Error(e.kind(), "node " + node.name + ": " + e.what());
+      }
+      const bool adds = std::find(asked.begin(), asked.end(), Req::add) != asked.end();
+      if (!adds || step.kernel->accepts_add || attempt == 1) break;
+      for (Req& r : asked) r = r == Req::null ? Req::null : Req::write;
+    }
+
+    Refs refs;
+    for (size_t i = 0; i < n_in; ++i) refs.in.push_back(in_layout(key_of(node.inputs[i]), wanted[i]));
+    for (size_t i = 0; i < n_out; ++i) {
+      ValueState& value = values_.at({&node, static_cast<int>(i)});
+      if (asked[i] == Req::null) {
+        refs.out.push_back(-1);
+        continue;
+      }
+      value.spec.layout = out[i].layout;
+      value.storage = choose_output(node, value, i, wanted, in, asked[i]);
+      refs.out.push_back(value.storage);
+    }
+    step.random_offset = schedule_.random_draws;
+    schedule_.random_draws += step.kernel->random_draws;
+    schedule_.team_matters |= step.kernel->team_matters;
+    if (step.kernel->scratch) refs.scratch = new_storage(step.kernel->scratch);
+    push_step(std::move(step), std::move(refs));
+  }
+
+  std::vector<Req> requests(const Node& node) {
+    std::vector<Req> req;
+    for (int i = 0; i < node.num_all_outputs(); ++i) {
+      const EntryKey key{&node, i};
+      const ValueState& value = values_.at(key);
+      if (is_source_.contains(key) || (value.uses == 0 && value.targets.empty() && !value.saved)) {
+        req.push_back(Req::null);
+      } else {
+        const bool only_added = value.uses == 0 && !value.saved && value.targets.size() == 1 &&
+                                request_.targets[static_cast<size_t>(value.targets[0])].req == Req::add;
+        req.push_back(only_added ? Req::add : Req::write);
+      }
+    }
+    return req;
+  }
+
+  int choose_output(const Node& node, ValueState& value, size_t index, const std::vector<Layout>& wanted,
+                    const std::vector<TensorSpec>& in, Req req) {
+    if (req == Req::add) return target_storage(value.targets[0], value);
+    const int direct = index == 0 && !value.saved && value.targets.empty() ? in_place_of(node, value, wanted, in) : -1;
+    if (direct < 0) return output_storage(value, value.uses);
+    storage_of(value_at(direct, node)).live_uses += value.uses;  // no targets: see above
+    return value_at(direct, node).storage;
+  }
+  ValueState& value_at(int input, const Node& node) { return values_.at(key_of(node.inputs[static_cast<size_t>(input)])); }
+
+  // The input whose memory output 0 may overwrite; -1 if there is none.
+  int in_place_of(const Node& node, const ValueState& out, const std::vector<Layout>& wanted,
+                  const std::vector<TensorSpec>& in) {
+    const OpFlags& flags = node.op->flags;
+    if (!flags.elementwise && !flags.inplace) return -1;
+    const size_t candidates = flags.elementwise ? node.inputs.size() : std::min<size_t>(1, node.inputs.size());
+    for (size_t i = 0; i < candidates; ++i) {
+      const ValueState& value = value_at(static_cast<int>(i), node);
+      const Storage& storage = storage_of(value);
+      const bool dying = storage.in_arena && !storage.saved && storage.live_uses == 1;
+      const bool same = in[i].shape == out.spec.shape && in[i].dtype == out.spec.dtype;
+      if (dying && same && wanted[i] == in[i].layout && in[i].layout == out.spec.layout) return static_cast<int>(i);
+    }
+    return -1;
+  }
+
+  // New memory for a value: straight in its target where that can be, in the frame if it is saved, else in the arena.
+  int output_storage(ValueState& value, int uses) {
+    for (const int t : value.targets) {
+      const ScheduleTarget& target = request_.targets[static_cast<size_t>(t)];
+      if (value.saved || target.req != Req::write) continue;
+      if (!target.any_layout && target.layout != value.spec.layout) continue;
+      const int storage = target_storage(t, value);
+      storages_[static_cast<size_t>(storage)].live_uses = uses;
+      return storage;
+    }
+    const int storage = new_storage(bytes_of(value.spec));
+    storages_.back().saved = value.saved;
+    storages_.back().in_arena = !value.saved;
+    storages_.back().live_uses = uses + static_cast<int>(value.targets.size());
+    return storage;
+  }
+
+  int target_storage(int t, const ValueState& value) {
+    ScheduleTarget& target = request_.targets[static_cast<size_t>(t)];
+    const int storage = new_storage(bytes_of(value.spec));
+    storages_.back().at = target.at;
+    storages_.back().in_arena = false;
+    if (target.any_layout) target.layout = value.spec.layout;
+    satisfied_[static_cast<size_t>(t)] = true;
+    return storage;
+  }
+
+  void finish_target(size_t t) {
+    ScheduleTarget& target = request_.targets[t];
+    const EntryKey key = key_of(target.entry);
+    const Layout layout = target.any_layout ? values_.at(key).spec.layout : target.layout;
+    const int from = target.req == Req::add ? in_layout(key, layout) : values_.at(key).storage;
+    const TensorSpec spec = values_.at(key).spec;
+    const int to = target_storage(static_cast<int>(t), values_.at(key));
+    target.layout = layout;
+    copy_step(target.entry.node->name, from, to, spec, layout, target.req);
+  }
+
+  // ---- offsets ------------------------------------------------------------------------------------------------------
+  void place() {
+    // A saved value whose memory belongs to somebody else is copied into the frame.
+    for (const Entry& e : request_.save) {
+      ValueState& value = values_.at(key_of(e));
+      if (storage_of(value).saved) continue;
+      const int storage = new_storage(bytes_of(value.spec));
+      storages_.back().saved = true;
+      storages_.back().in_arena = false;
+      copy_step(e.node->name, value.storage, storage, value.spec, value.spec.layout, Req::write);
+      value.storage = storage;
+    }
+    std::vector<PlannedBlock> blocks;
+    std::vector<int> block_of(storages_.size(), -1);
+    for (size_t s = 0; s < storages_.size(); ++s) {
+      Storage& storage = storages_[s];
+      if (storage.saved) {
+        storage.at = {kFrameBase, static_cast<int64_t>(schedule_.frame_bytes)};
+        schedule_.frame_bytes += (storage.bytes + 63) / 64 * 64;
+      } else if (storage.in_arena) {
+        block_of[s] = static_cast<int>(blocks.size());
+        blocks.push_back({storage.bytes, storage.first, storage.last, 0});
+      }
+    }
+    schedule_.arena_bytes = plan_memory(blocks);
+    for (size_t s = 0; s < storages_.size(); ++s) {
+      if (block_of[s] < 0) continue;
+      const PlannedBlock& block = blocks[static_cast<size_t>(block_of[s])];
+      storages_[s].at = {kArenaBase, static_cast<int64_t>(block.offset)};
+      if (env::settings().debug.poison && block.last < now()) {
+        schedule_.steps[static_cast<size_t>(block.last)].dead.push_back(storages_[s].at);
+        schedule_.steps[static_cast<size_t>(block.last)].dead_bytes.push_back(block.bytes);
+      }
+    }
+    bind_steps();
+    for (const Entry& e : request_.save) {
+      const ValueState& value = values_.at(key_of(e));
+      schedule_.saved.push_back({e, storage_of(value).at.offset, value.spec});
+    }
+  }
+
+  void bind_steps() {
+    schedule_.uses_base.assign(static_cast<size_t>(request_.num_bases), false);
+    const auto locate = [&](int s) {
+      if (s < 0) return Location{};
+      const Location at = storages_[static_cast<size_t>(s)].at;
+      schedule_.uses_base[static_cast<size_t>(at.base)] = true;
+      return at;
+    };
+    for (size_t i = 0; i < refs_.size(); ++i) {
+      Step& step = schedule_.steps[i];
+      for (const int s : refs_[i].in) step.in.push_back(locate(s));
+      for (const int s : refs_[i].out) step.out.push_back(locate(s));
+      if (refs_[i].scratch >= 0) step.scratch_offset = locate(refs_[i].scratch).offset;
+    }
+  }
+
+  const ScheduleRequest& request_;
+  Schedule schedule_;
+  std::vector<Refs> refs_;  // one per step
+  std::vector<Storage> storages_;
+  std::unordered_map<EntryKey, ValueState, EntryHash> values_;
+  std::unordered_map<EntryKey, bool, EntryHash> is_source_;
+  std::map<std::pair<EntryKey, Layout>, int> reordered_;
+  std::vector<bool> satisfied_;
+};
+
+void* address(std::span<void* const> bases, const Location& at) {
+  return at.base < 0 ? nullptr : static_cast<char*>(bases[static_cast<size_t>(at.base)]) + at.offset;
+}
+
+constexpr int kNaNByte = 0xFF;
+
+void run_step(const Step& step, std::span<void* const> bases, const random::Stream& stream) {
+  SmallArray<void*, 24> pointers(step.in.size() + step.out.size());
+  size_t n = 0;
+  for (const Location& at : step.in) pointers[n++] = address(bases, at);
+  for (const Location& at : step.out) pointers[n++] = address(bases, at);
+  random::Stream own = stream;
+  own.base += step.random_offset;
+  void* scratch = static_cast<char*>(bases[kArenaBase]) + step.scratch_offset;
+  step.kernel->run({pointers.data(), pointers.data() + step.in.size(), step.params.get(), own, scratch});
+  for (size_t i = 0; i < step.dead.size(); ++i) std::memset(address(bases, step.dead[i]), kNaNByte, step.dead_bytes[i]);
+}
+
+}  // namespace
+
+void Schedule::run(std::span<void*> bases, const random::Stream& stream) const {
+  Scratch scratch;
+  bases[kArenaBase] = scratch.bytes(arena_bytes);
+  if (env::settings().debug.poison) std::memset(bases[kArenaBase], kNaNByte, arena_bytes);
+  const Step* current = nullptr;
+  try {
+    for (const Step& step : steps) {
+      current = &step;
+      run_step(step, bases, stream);
+    }
+  } catch (const Error& e) {
+    fail(e.kind(), "node ", current->name, current->op ? " (" + current->op->name + ")" : "", ": ", e.what());
+  }
+}
+
+Schedule build_schedule(const ScheduleRequest& request) { return Builder(request).build(); }
+
+}  // namespace mxnet
