@@ -7,6 +7,7 @@
 #include "autograd/tape.h"
 #include "base/small_array.h"
 #include "executor/interpret.h"
+#include "operator/invoke.h"
 
 namespace mxnet {
 
@@ -41,7 +42,7 @@ class CachedStep final : public autograd::CustomStep {
       apart.push_back(i);
     }
     plan_->run_backward({inputs_, outputs_, heads, kinds, targets, how, &frame_});
-    for (const size_t i : apart) add_into(grads[i], targets[i], req[i]);
+    for (const size_t i : apart) add_into(grads[i], targets[i]);
     for (size_t i = 0; i < targets.size(); ++i) {
       if (grads[i].is_none()) grads[i] = std::move(targets[i]);
     }
@@ -71,10 +72,9 @@ class CachedStep final : public autograd::CustomStep {
   }
 
  private:
-  static void add_into(NDArray& target, const NDArray& value, Req req) {
+  // The first of the two has been written or added already.
+  static void add_into(NDArray& target, const NDArray& value) {
     static const OpDef& copy_op = get_op("_copy");
-    // The first of the two has been written or added already.
-    (void)req;
     const Req add = Req::add;
     InvokeOptions options;
     options.req = std::span<const Req>(&add, 1);

@@ -44,7 +44,7 @@ Entry capture(const NDArray& array) {
   }
   Ref<Node> node = make_variable(fresh_name("_constant"));
   constants()[node.get()] = array.detached();
-  node->retain();  // the table holds it until the trace ends
+  node->retain();  // the table holds it until the next trace starts
   return {node, 0};
 }
 
@@ -67,7 +67,7 @@ bool set_tracing(bool on) {
   const bool before = tracing;
   tracing = on;
   autograd::set_trace_hook(on ? &hook : nullptr);
-  if (on == before) return before;
+  if (!on || before) return before;
   if (captured) {
     for (auto& [node, array] : *captured) node->release();
     captured->clear();
