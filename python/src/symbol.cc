@@ -157,16 +157,14 @@ Names op_names() {
 
 void bind_symbol(nb::module_& m) {
   nb::class_<Symbol>(m, "SymbolHandle")
-      .def_static("variable", [](const std::string& name, const nb::dict& attrs) {
-        return Symbol::variable(name, to_attrs(attrs));
-      })
+      .def_static("variable", [](const std::string& name,
+                                 const nb::dict& attrs) { return Symbol::variable(name, to_attrs(attrs)); })
       .def_static("group", [](const nb::list& symbols) { return Symbol::group(to_symbols(symbols)); })
       .def_static("create", &create)
       .def_static("from_json", [](const std::string& text) { return Symbol::from_json(text); })
       .def("to_json", &Symbol::to_json)
-      .def("compose", [](const Symbol& s, const std::string& name, const nb::dict& arguments) {
-        return s.compose(name, to_named(arguments));
-      })
+      .def("compose", [](const Symbol& s, const std::string& name,
+                         const nb::dict& arguments) { return s.compose(name, to_named(arguments)); })
       .def("deep_copy", &Symbol::deep_copy)
       .def("list_arguments", &Symbol::list_arguments)
       .def("list_auxiliary_states", &Symbol::list_auxiliary_states)
@@ -181,11 +179,12 @@ void bind_symbol(nb::module_& m) {
       .def("debug_text", &Symbol::debug_text)
       .def("attr", &Symbol::attr)
       .def("list_attr", [](const Symbol& s) { return to_dict(s.list_attr()); })
-      .def("attr_dict", [](const Symbol& s) {
-        nb::dict all;
-        for (const auto& [name, attrs] : s.attr_dict()) all[nb::str(name.c_str(), name.size())] = to_dict(attrs);
-        return all;
-      })
+      .def("attr_dict",
+           [](const Symbol& s) {
+             nb::dict all;
+             for (const auto& [name, attrs] : s.attr_dict()) all[nb::str(name.c_str(), name.size())] = to_dict(attrs);
+             return all;
+           })
       .def("set_attr", &Symbol::set_attr)
       .def("infer_shape", &infer_shape)
       .def("infer_type", &infer_type);

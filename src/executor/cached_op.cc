@@ -16,8 +16,8 @@ namespace {
 // The tape's record of one call: holds the frame until it dies.
 class CachedStep final : public autograd::CustomStep {
  public:
-  CachedStep(Ref<Plan> plan, std::span<const NDArray* const> inputs, std::span<const NDArray> outputs, Plan::Frame frame,
-             std::string name)
+  CachedStep(Ref<Plan> plan, std::span<const NDArray* const> inputs, std::span<const NDArray> outputs,
+             Plan::Frame frame, std::string name)
       : plan_(std::move(plan)), frame_(std::move(frame)), name_(std::move(name)) {
     for (const NDArray* a : inputs) inputs_.push_back(*a);
     for (const NDArray& a : outputs) outputs_.push_back(a.detached());
@@ -90,10 +90,12 @@ class CachedStep final : public autograd::CustomStep {
 
 }  // namespace
 
-CachedOp::CachedOp(const Symbol& symbol, const Flags& flags) : plans_(symbol), name_(symbol.name().value_or("CachedOp")) {
-  static constexpr std::array known = {"static_alloc", "static_shape", "inline_limit", "data_indices", "param_indices",
-                                       "forward_bulk_size", "backward_bulk_size", "bulk", "is_dynamic", "subgraph",
-                                       "flags", "cse", "use_static"};
+CachedOp::CachedOp(const Symbol& symbol, const Flags& flags)
+    : plans_(symbol), name_(symbol.name().value_or("CachedOp")) {
+  static constexpr std::array known = {
+      "static_alloc",       "static_shape", "inline_limit", "data_indices", "param_indices", "forward_bulk_size",
+      "backward_bulk_size", "bulk",         "is_dynamic",   "subgraph",     "flags",         "cse",
+      "use_static"};
   for (const auto& [key, value] : flags) {
     const bool ok = std::any_of(known.begin(), known.end(), [&](const char* k) { return key == k; });
     if (!ok) fail(ErrorKind::value, "CachedOp: there is no flag named ", key);
@@ -116,8 +118,10 @@ void CachedOp::call_eagerly(std::span<const NDArray* const> inputs, std::span<ND
   for (size_t i = 0; i < inputs.size(); ++i) feed[plans_.variables()[i]] = *inputs[i];
   auto results = interpret(plans_.heads(), feed, inputs.empty() ? Device{} : inputs[0]->device());
   for (size_t i = 0; i < outputs.size(); ++i) {
-    if (outputs[i].is_none()) outputs[i] = std::move(results[i]);
-    else outputs[i].copy_from(results[i]);
+    if (outputs[i].is_none())
+      outputs[i] = std::move(results[i]);
+    else
+      outputs[i].copy_from(results[i]);
   }
 }
 
@@ -134,8 +138,9 @@ void CachedOp::call(std::span<const NDArray* const> inputs, std::span<NDArray> o
       const TensorSpec& spec = plan->outputs()[i];
       if (outputs[i].is_none()) outputs[i] = NDArray::empty(spec.shape, spec.dtype, {});
       if (outputs[i].shape() != spec.shape || outputs[i].dtype() != spec.dtype) {
-        fail(ErrorKind::value, "CachedOp ", name_, ": the array given for output ", i, " has shape ", outputs[i].shape(),
-             " and dtype ", name_of(outputs[i].dtype()), ", the result has ", spec.shape, " and ", name_of(spec.dtype));
+        fail(ErrorKind::value, "CachedOp ", name_, ": the array given for output ", i, " has shape ",
+             outputs[i].shape(), " and dtype ", name_of(outputs[i].dtype()), ", the result has ", spec.shape, " and ",
+             name_of(spec.dtype));
       }
       outputs[i].make_plain();
     }

@@ -14,7 +14,8 @@ namespace {
 // Sets the thread's flags for a scope.
 class ModeScope {
  public:
-  explicit ModeScope(bool training) : recording_(autograd::set_recording(false)), training_(autograd::set_training(training)) {}
+  explicit ModeScope(bool training)
+      : recording_(autograd::set_recording(false)), training_(autograd::set_training(training)) {}
   ~ModeScope() {
     autograd::set_recording(recording_);
     autograd::set_training(training_);
@@ -30,7 +31,11 @@ class ModeScope {
 
 Executor::Executor(const Symbol& symbol, Device device, std::vector<NDArray> inputs, std::vector<NDArray> gradients,
                    std::vector<Req> req)
-    : plans_(symbol), device_(device), inputs_(std::move(inputs)), gradients_(std::move(gradients)), req_(std::move(req)) {
+    : plans_(symbol),
+      device_(device),
+      inputs_(std::move(inputs)),
+      gradients_(std::move(gradients)),
+      req_(std::move(req)) {
   if (inputs_.size() != plans_.num_inputs()) {
     fail(ErrorKind::value, "bind: the symbol has ", plans_.num_inputs(), " inputs, got ", inputs_.size(), " arrays");
   }
@@ -118,8 +123,10 @@ void Executor::forward_watched(bool training) {
   for (size_t i = 0; i < inputs_.size(); ++i) feed[plans_.variables()[i]] = inputs_[i];
   const auto results = interpret(plans_.heads(), feed, device_, monitor_ ? &*monitor_ : nullptr);
   for (size_t i = 0; i < results.size(); ++i) {
-    if (outputs_[i].is_none() || outputs_[i].shape() != results[i].shape()) outputs_[i] = results[i];
-    else outputs_[i].copy_from(results[i]);
+    if (outputs_[i].is_none() || outputs_[i].shape() != results[i].shape())
+      outputs_[i] = results[i];
+    else
+      outputs_[i].copy_from(results[i]);
   }
 }
 

@@ -40,8 +40,8 @@ class Executor {
   std::vector<NDArray> inputs_, gradients_, outputs_;
   std::vector<Req> req_;
   std::optional<Watch> monitor_;
-  bool trained_ = false;     // mode of the last forward
-  Ref<Plan> plan_;           // of the last training forward, with its frame
+  bool trained_ = false;  // mode of the last forward
+  Ref<Plan> plan_;        // of the last training forward, with its frame
   Plan::Frame frame_;
 
  public:

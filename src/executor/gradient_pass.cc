@@ -16,9 +16,7 @@ Value to_value(const Entry& e) {
   value.index = e.index;
   return value;
 }
-Entry to_entry(const Value& value) {
-  return {Ref<Node>(static_cast<Node*>(value.node.get())), value.index};
-}
+Entry to_entry(const Value& value) { return {Ref<Node>(static_cast<Node*>(value.node.get())), value.index}; }
 
 class GradientPass {
  public:
@@ -99,8 +97,7 @@ class GraphBuilder final : public GradientBuilder {
     return call("zeros_like", {output(i)});
   }
   bool needs(int i) const override {
-    return pass_.useful(node_->inputs[static_cast<size_t>(i)].node.get()) &&
-           !node_->op->is_mutated(*node_->params, i);
+    return pass_.useful(node_->inputs[static_cast<size_t>(i)].node.get()) && !node_->op->is_mutated(*node_->params, i);
   }
   bool training() const override { return pass_.request().training; }
 

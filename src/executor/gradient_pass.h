@@ -20,7 +20,8 @@ struct GradientRequest {
 // contributions are summed. Raises for an operator on the way that has no gradient.
 std::vector<Entry> make_gradients(const GradientRequest& request);
 
-// True if the gradient of this head is made by the operator itself (SoftmaxOutput), or is zero: no head gradient is asked.
+// True if the gradient of this head is made by the operator itself (SoftmaxOutput), or is zero: no head gradient is
+// asked.
 bool is_loss_head(const Entry& head);
 
 }  // namespace mxnet

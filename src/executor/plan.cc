@@ -169,7 +169,8 @@ Plan::Frame Plan::lease_frame(Device device) {
   if (!keeps_frame()) return {};
   {
     const std::lock_guard lock(mutex_);
-    const auto it = std::find_if(frames_.rbegin(), frames_.rend(), [&](const NDArray& f) { return f.device() == device; });
+    const auto it =
+        std::find_if(frames_.rbegin(), frames_.rend(), [&](const NDArray& f) { return f.device() == device; });
     if (it != frames_.rend()) {
       Frame frame{std::move(*it), {}};
       frames_.erase(std::next(it).base());
@@ -183,8 +184,7 @@ void Plan::return_frame(NDArray memory) {
   if (memory.is_none()) return;
   if (env::settings().debug.reuse_frames) {
     Ref<Chunk> chunk = memory.chunk();
-    schedule("poison", {}, {chunk}, Kernel::kUnknownCost,
-             [chunk] { std::memset(chunk->data(), 0xFF, chunk->bytes); });
+    schedule("poison", {}, {chunk}, Kernel::kUnknownCost, [chunk] { std::memset(chunk->data(), 0xFF, chunk->bytes); });
   }
   const std::lock_guard lock(mutex_);
   frames_.push_back(std::move(memory));
@@ -197,8 +197,10 @@ void Plan::run_forward(std::span<const NDArray* const> inputs, std::span<NDArray
   const Device device = inputs.empty() ? Device{} : inputs[0]->device();
   for (size_t i = 0; i < inputs.size(); ++i) {
     const int slot = slot_of_input(i);
-    if (mutated_[i]) launch.update(slot, *inputs[i]);
-    else if (forward_.uses_base[static_cast<size_t>(slot)]) launch.read(slot, *inputs[i]);
+    if (mutated_[i])
+      launch.update(slot, *inputs[i]);
+    else if (forward_.uses_base[static_cast<size_t>(slot)])
+      launch.read(slot, *inputs[i]);
   }
   for (size_t i = 0; i < outputs.size(); ++i) {
     if (alias_[i] >= 0) {
@@ -322,16 +324,20 @@ void Plan::run_backward(const BackwardCall& call) {
   for (size_t i = 0; i < call.inputs.size(); ++i) {
     if (used(slot_of_input(i))) {
       // Without a frame the forward is computed again, with its effects.
-      if (mutated_[i] && !call.frame) launch.update(slot_of_input(i), call.inputs[i]);
-      else launch.read(slot_of_input(i), call.inputs[i]);
+      if (mutated_[i] && !call.frame)
+        launch.update(slot_of_input(i), call.inputs[i]);
+      else
+        launch.read(slot_of_input(i), call.inputs[i]);
     }
     if (!used(slot_of_gradient(i))) continue;
     if (call.gradients[i].is_none()) {
       const TensorSpec& spec = signature_.inputs[i];
       call.gradients[i] = NDArray::empty(spec.shape, spec.dtype, call.inputs[i].device(), backward.out_layout[i]);
     }
-    if (call.req[i] == Req::add) launch.update(slot_of_gradient(i), call.gradients[i]);
-    else launch.write(slot_of_gradient(i), call.gradients[i]);
+    if (call.req[i] == Req::add)
+      launch.update(slot_of_gradient(i), call.gradients[i]);
+    else
+      launch.write(slot_of_gradient(i), call.gradients[i]);
   }
   for (size_t i = 0; i < heads_.size(); ++i) {
     if (used(slot_of_output(i))) launch.read(slot_of_output(i), call.outputs[i]);

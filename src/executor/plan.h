@@ -17,8 +17,8 @@ namespace mxnet {
 struct PlanSignature {
   std::vector<TensorSpec> inputs;  // in the order of the graph's inputs
   bool training = false;
-  bool bound = false;                // outputs are plain arrays that the caller keeps
-  std::vector<uint8_t> needs;        // per input: wants a gradient; empty: nothing is recorded
+  bool bound = false;          // outputs are plain arrays that the caller keeps
+  std::vector<uint8_t> needs;  // per input: wants a gradient; empty: nothing is recorded
 };
 
 // Where gradients of outputs come from.
@@ -53,9 +53,9 @@ class Plan : public Counted<Plan> {
     std::span<const NDArray> inputs, outputs;
     std::span<const NDArray> head_gradients;  // none where heads[i] is not `given`
     std::span<const Head> heads;
-    std::span<NDArray> gradients;             // per input: none and write: allocated
+    std::span<NDArray> gradients;  // per input: none and write: allocated
     std::span<const Req> req;
-    const Frame* frame = nullptr;             // null: everything is computed again from the inputs
+    const Frame* frame = nullptr;  // null: everything is computed again from the inputs
   };
   void run_backward(const BackwardCall& call);
 

@@ -11,7 +11,8 @@ constexpr size_t kMaxPlans = 128;
 
 bool matches(const PlanSignature& s, std::span<const NDArray* const> inputs, bool training, bool bound,
              std::span<const uint8_t> needs) {
-  if (s.training != training || s.bound != bound || !std::equal(s.needs.begin(), s.needs.end(), needs.begin(), needs.end())) {
+  if (s.training != training || s.bound != bound ||
+      !std::equal(s.needs.begin(), s.needs.end(), needs.begin(), needs.end())) {
     return false;
   }
   for (size_t i = 0; i < inputs.size(); ++i) {
@@ -45,7 +46,9 @@ Ref<Plan> PlanCache::find(std::span<const NDArray* const> inputs, bool training,
   const std::lock_guard lock(mutex_);
   for (size_t i = 0; i < plans_.size(); ++i) {
     if (!matches(plans_[i]->signature(), inputs, training, bound, needs)) continue;
-    if (i) std::rotate(plans_.begin(), plans_.begin() + static_cast<ptrdiff_t>(i), plans_.begin() + static_cast<ptrdiff_t>(i) + 1);
+    if (i)
+      std::rotate(plans_.begin(), plans_.begin() + static_cast<ptrdiff_t>(i),
+                  plans_.begin() + static_cast<ptrdiff_t>(i) + 1);
     return plans_.front();
   }
   PlanSignature signature;

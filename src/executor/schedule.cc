@@ -21,19 +21,19 @@ size_t bytes_of(const TensorSpec& spec) { return static_cast<size_t>(spec.shape.
 
 // Where a value lives. Several values share a storage when one is a view of another or was computed in its place.
 struct Storage {
-  Location at;         // fixed unless in the arena or the frame
+  Location at;  // fixed unless in the arena or the frame
   bool in_arena = false;
   bool saved = false;  // lies in the frame
   size_t bytes = 0;
   int first = 0, last = 0;
-  int live_uses = 0;   // reads still to come, of all values that share it
+  int live_uses = 0;  // reads still to come, of all values that share it
 };
 
 struct ValueState {
   TensorSpec spec;
   int storage = -1;
-  int uses = 0;                // reads still to come
-  std::vector<int> targets;    // indices of targets
+  int uses = 0;              // reads still to come
+  std::vector<int> targets;  // indices of targets
   bool saved = false;
 };
 
@@ -175,9 +175,8 @@ class Builder {
         copy::reorder(c.out[0], c.in[0], spec.shape, spec.dtype, spec.layout, target_layout);
       });
     } else {
-      own_step(name, {from}, {to}, cost, [bytes = bytes_of(spec)](const KernelCall& c) {
-        std::memcpy(c.out[0], c.in[0], bytes);
-      });
+      own_step(name, {from}, {to}, cost,
+               [bytes = bytes_of(spec)](const KernelCall& c) { std::memcpy(c.out[0], c.in[0], bytes); });
     }
   }
 
@@ -195,8 +194,10 @@ class Builder {
 
   // ---- one node -----------------------------------------------------------------------------------------------------
   void emit(Node& node) {
-    if (ignores_data(node)) emit_fill(node);
-    else if (!emit_alias(node)) emit_kernel(node);
+    if (ignores_data(node))
+      emit_fill(node);
+    else if (!emit_alias(node))
+      emit_kernel(node);
     if (ignores_data(node)) return;
     for (const Entry& in : node.inputs) {
       ValueState& value = values_.at(key_of(in));
@@ -313,7 +314,9 @@ class Builder {
     storage_of(value_at(direct, node)).live_uses += value.uses;  // no targets: see above
     return value_at(direct, node).storage;
   }
-  ValueState& value_at(int input, const Node& node) { return values_.at(key_of(node.inputs[static_cast<size_t>(input)])); }
+  ValueState& value_at(int input, const Node& node) {
+    return values_.at(key_of(node.inputs[static_cast<size_t>(input)]));
+  }
 
   // The input whose memory output 0 may overwrite; -1 if there is none.
   int in_place_of(const Node& node, const ValueState& out, const std::vector<Layout>& wanted,

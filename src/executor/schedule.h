@@ -27,8 +27,8 @@ inline constexpr int kFirstSlot = 2;  // arrays
 struct Step {
   std::unique_ptr<Kernel> kernel;
   Ref<Params> params;
-  std::string name;            // of the node, for errors
-  const OpDef* op = nullptr;   // null: a copy, fill, sum or reorder of the plan's own
+  std::string name;           // of the node, for errors
+  const OpDef* op = nullptr;  // null: a copy, fill, sum or reorder of the plan's own
   std::vector<Location> in, out;
   int64_t scratch_offset = 0;  // in the arena
   uint64_t random_offset = 0;
@@ -54,7 +54,7 @@ class Schedule {
   uint64_t random_draws = 0;
   bool team_matters = false;
   std::vector<SavedEntry> saved;
-  std::vector<bool> uses_base;       // which bases are read or written
+  std::vector<bool> uses_base;  // which bases are read or written
 };
 
 struct ScheduleSource {

@@ -11,7 +11,7 @@
 namespace mxnet {
 
 struct GraphSpecs {
-  std::vector<Node*> order;                                    // topological
+  std::vector<Node*> order;                                     // topological
   std::unordered_map<const Node*, std::vector<TensorSpec>> of;  // per node, residual outputs too
   const TensorSpec& at(const Entry& e) const { return of.at(e.node.get())[static_cast<size_t>(e.index)]; }
 };

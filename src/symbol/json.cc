@@ -27,15 +27,18 @@ class Parser {
   [[noreturn]] void error(const std::string& what) const {
     size_t line = 1, column = 1;
     for (size_t i = 0; i < at_ && i < text_.size(); ++i) {
-      if (text_[i] == '\n') ++line, column = 1;
-      else ++column;
+      if (text_[i] == '\n')
+        ++line, column = 1;
+      else
+        ++column;
     }
     fail(ErrorKind::value, "line ", line, ", column ", column, ": ", what);
   }
 
   char peek() const { return at_ < text_.size() ? text_[at_] : '\0'; }
   void skip_space() {
-    while (at_ < text_.size() && (text_[at_] == ' ' || text_[at_] == '\n' || text_[at_] == '\r' || text_[at_] == '\t')) {
+    while (at_ < text_.size() &&
+           (text_[at_] == ' ' || text_[at_] == '\n' || text_[at_] == '\r' || text_[at_] == '\t')) {
       ++at_;
     }
   }
@@ -167,8 +170,10 @@ class Parser {
     while (at_ < text_.size()) {
       const char c = text_[at_++];
       if (c == '"') return out;
-      if (c == '\\') escape(out);
-      else out.push_back(c);
+      if (c == '\\')
+        escape(out);
+      else
+        out.push_back(c);
     }
     error("a string without its closing quotation mark");
   }

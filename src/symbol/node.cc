@@ -104,9 +104,7 @@ std::string canonical_attr_key(const std::string& key) {
   return key;
 }
 
-bool is_hidden_key(const std::string& key) {
-  return key.size() > 4 && key.starts_with("__") && key.ends_with("__");
-}
+bool is_hidden_key(const std::string& key) { return key.size() > 4 && key.starts_with("__") && key.ends_with("__"); }
 
 AttrMap attrs_of(const OpDef& op, const Params& params) {
   AttrMap attrs;

@@ -40,8 +40,8 @@ struct Node : Attachment {
 
   const OpDef* op = nullptr;  // null: a variable
   std::string name;
-  Ref<Params> params;         // null for a variable
-  AttrMap attrs;              // parameters as they were written, and the user's own (`__lr_mult__`)
+  Ref<Params> params;  // null for a variable
+  AttrMap attrs;       // parameters as they were written, and the user's own (`__lr_mult__`)
   std::vector<Entry> inputs;
 };
 

@@ -23,8 +23,10 @@ std::string list_text(const std::vector<T>& items, const char* indent, auto&& pr
   std::string text = "[";
   for (size_t i = 0; i < items.size(); ++i) {
     if (i) text += ",";
-    if (broken) text += std::string(i ? " " : "") + "\n" + indent + "  ";
-    else if (i) text += " ";
+    if (broken)
+      text += std::string(i ? " " : "") + "\n" + indent + "  ";
+    else if (i)
+      text += " ";
     text += print(items[i]);
   }
   if (broken) text += std::string("\n") + indent;
@@ -48,9 +50,7 @@ using Numbered = std::unordered_map<const Node*, int>;
 struct EntryText {
   int node, index, version;
 };
-std::string print_entry(const EntryText& e) {
-  return str("[", e.node, ", ", e.index, ", ", e.version, "]");
-}
+std::string print_entry(const EntryText& e) { return str("[", e.node, ", ", e.index, ", ", e.version, "]"); }
 
 std::string node_text(const Node& node, const Numbered& id) {
   std::string text = "    {\n      \"op\": " + json::quoted(node.op ? node.op->name : "null") +
@@ -266,8 +266,8 @@ std::string Symbol::to_json() const {
   const auto print_int = [](int i) { return std::to_string(i); };
   return "{\n  \"nodes\": [\n" + nodes + "\n  ], \n  \"arg_nodes\": " + list_text(arguments, "  ", print_int) +
          ", \n  \"node_row_ptr\": " + list_text(row_ptr, "  ", print_int) +
-         ", \n  \"heads\": " + list_text(heads, "  ", print_entry) +
-         ", \n  \"attrs\": {\"mxnet_version\": [\"int\", " + std::to_string(kVersion) + "]}\n}";
+         ", \n  \"heads\": " + list_text(heads, "  ", print_entry) + ", \n  \"attrs\": {\"mxnet_version\": [\"int\", " +
+         std::to_string(kVersion) + "]}\n}";
 }
 
 Symbol Symbol::from_json(std::string_view text) { return Reader(text).symbol(); }

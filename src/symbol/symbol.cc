@@ -90,7 +90,8 @@ Symbol Symbol::create(const OpDef& op, const AttrMap& attrs, const std::string& 
   std::vector<bool> used(named_inputs.size());
   for (int i = 0; i < count; ++i) {
     const std::string input = op.input_name(*node->params, i);
-    const auto named = std::find_if(named_inputs.begin(), named_inputs.end(), [&](auto& n) { return n.first == input; });
+    const auto named =
+        std::find_if(named_inputs.begin(), named_inputs.end(), [&](auto& n) { return n.first == input; });
     const bool by_position = i < static_cast<int>(inputs.size());
     if (named != named_inputs.end()) {
       if (by_position) fail(ErrorKind::type, op.name, ": input ", input, " was given by position and by name");
@@ -106,8 +107,8 @@ Symbol Symbol::create(const OpDef& op, const AttrMap& attrs, const std::string& 
   }
   const auto unused = std::find(used.begin(), used.end(), false);
   if (unused != used.end()) {
-    fail(ErrorKind::type, op.name, ": has no input named ", named_inputs[static_cast<size_t>(unused - used.begin())].first,
-         " here");
+    fail(ErrorKind::type, op.name, ": has no input named ",
+         named_inputs[static_cast<size_t>(unused - used.begin())].first, " here");
   }
   std::vector<Entry> outputs;
   for (int i = 0; i < node->num_outputs(); ++i) outputs.push_back({node, i});
@@ -209,7 +210,8 @@ std::string Symbol::debug_text() const {
     text += "--------------------\nOp:" + node->op->name + ", Name=" + node->name + "\nInputs:\n";
     for (size_t i = 0; i < node->inputs.size(); ++i) {
       const bool writes = node->op->is_mutated(*node->params, static_cast<int>(i));
-      text += "\targ[" + std::to_string(i) + "]=" + entry_text(node->inputs[i]) + " version=" + (writes ? "1" : "0") + "\n";
+      text +=
+          "\targ[" + std::to_string(i) + "]=" + entry_text(node->inputs[i]) + " version=" + (writes ? "1" : "0") + "\n";
     }
     if (!node->attrs.empty()) text += "Attrs:\n";
     for (const auto& [key, value] : node->attrs) text += "\t" + key + "=" + value + "\n";

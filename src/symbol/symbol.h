@@ -38,11 +38,11 @@ class Symbol {
   std::vector<std::string> list_auxiliary_states() const;
   std::vector<std::string> list_inputs() const;
   std::vector<std::string> list_outputs() const;
-  std::optional<std::string> name() const;       // none for a group of several nodes
+  std::optional<std::string> name() const;  // none for a group of several nodes
   Symbol output(int i) const;
-  Symbol output(std::string_view name) const;    // raises when there is none of that name
-  Symbol internals() const;                      // every visible output of every node
-  std::optional<Symbol> children() const;        // the inputs of the head nodes; none for variables
+  Symbol output(std::string_view name) const;  // raises when there is none of that name
+  Symbol internals() const;                    // every visible output of every node
+  std::optional<Symbol> children() const;      // the inputs of the head nodes; none for variables
   std::string debug_text() const;
 
   // ---- attributes ----

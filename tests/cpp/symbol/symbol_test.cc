@@ -18,10 +18,12 @@ Symbol call(const char* op, const AttrMap& attrs, const std::string& name, std::
   return Symbol::create(get_op(op), attrs, name, in);
 }
 
-// A network with most of what files hold: defaults, auxiliary states, several outputs, user attributes, variadic inputs.
+// A network with most of what files hold: defaults, auxiliary states, several outputs, user attributes, variadic
+// inputs.
 Symbol network() {
   const Symbol data = Symbol::variable("data", {{"__shape__", "(0, 3, 8, 8)"}, {"lr_mult", "2.0"}});
-  const Symbol conv = call("Convolution", {{"kernel", "(3, 3)"}, {"num_filter", "4"}, {"ctx_group", "a"}}, "conv", {data});
+  const Symbol conv =
+      call("Convolution", {{"kernel", "(3, 3)"}, {"num_filter", "4"}, {"ctx_group", "a"}}, "conv", {data});
   const Symbol bn = call("BatchNorm", {{"fix_gamma", "False"}}, "bn", {conv});
   const Symbol pool = call("Pooling", {{"kernel", "(2, 2)"}, {"stride", "(2, 2)"}, {"pool_type", "max"}}, "pool", {bn});
   const Symbol parts = call("SliceChannel", {{"num_outputs", "2"}}, "parts", {pool});
@@ -62,8 +64,10 @@ TEST_CASE("symbol: composition replaces variables in a copy") {
   CHECK(both.name() == "c");
   CHECK(top.name() == "b");
   CHECK(top.list_arguments()[0] == "y");
-  CHECK_THROWS_WITH_AS(top.compose("", {{"z", fc}}), "composition: there is no argument named z; the arguments are y, "
-                       "b_weight, b_bias", Error);
+  CHECK_THROWS_WITH_AS(top.compose("", {{"z", fc}}),
+                       "composition: there is no argument named z; the arguments are y, "
+                       "b_weight, b_bias",
+                       Error);
 }
 
 TEST_CASE("symbol: bad calls name operator and argument") {
@@ -141,8 +145,7 @@ TEST_CASE("symbol: mutated files load or raise, and never crash") {
     try {
       Symbol::from_json(changed).list_arguments();
       ++loaded;
-    } catch (const Error&) {
-    }
+    } catch (const Error&) {}
   }
   CHECK(loaded > 0);
 }
