@@ -15,6 +15,7 @@
 #include "operator/op.h"
 #include "resource/random.h"
 #include "storage/storage.h"
+#include "symbol.h"
 
 namespace nb = nanobind;
 
@@ -222,7 +223,9 @@ NB_MODULE(_ext, m) {
       translate_exception();
     }
   });
-  if (!add_ndarray_type(m.ptr()) || !add_op_function_type(m.ptr())) throw nb::python_error();
+  if (!add_ndarray_type(m.ptr()) || !add_op_function_type(m.ptr()) || !add_cached_op_type(m.ptr())) {
+    throw nb::python_error();
+  }
   m.def("set_error_classes", [](nb::handle classes) { set_error_classes(classes.ptr()); });
   m.def("set_ndarray_class", [](nb::handle cls) { set_ndarray_class(cls.ptr()); });
   m.def("set_null", [](nb::handle null) { set_null(null.ptr()); });
@@ -231,6 +234,8 @@ NB_MODULE(_ext, m) {
   bind_runtime(m);
   bind_autograd(m);
   bind_dlpack(m);
+  bind_symbol(m);
+  bind_executor(m);
   mxnet::Engine::get().set_wait_hook(&interrupted);
   // A thread that sleeps in the engine while it holds the interpreter lock (a push at the run-ahead bound, a fork)
   // lends the lock out: queued callbacks need it.

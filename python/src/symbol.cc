@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // mxnet._core._ext: symbols. Every function here checks arguments and calls src/symbol; no logic of its own.
-#include "symbol/symbol.h"
+#include "symbol.h"
 
 #include <nanobind/nanobind.h>
 #include <nanobind/stl/optional.h>
@@ -9,10 +9,11 @@
 #include <nanobind/stl/vector.h>
 
 #include "symbol/infer.h"
+#include "symbol/symbol.h"
 
 namespace nb = nanobind;
-using namespace mxnet;
 
+namespace mxnet::python {
 namespace {
 
 using Names = std::vector<std::string>;
@@ -125,34 +126,6 @@ nb::tuple infer_type(const Symbol& symbol, const nb::dict& given) {
   return three_lists(symbol, specs, print, [](const TensorSpec& s) { return s.dtype != DType::unknown; });
 }
 
-// All that a front end needs to make a function for an operator.
-nb::dict op_signature(const std::string& name) {
-  const OpDef& op = get_op(name);
-  nb::list params;
-  for (const ParamField& field : op.params.fields()) {
-    params.append(nb::make_tuple(field.name, field.type, field.default_text, field.is_required, field.doc));
-  }
-  nb::dict out;
-  out["name"] = op.name;
-  out["doc"] = op.doc;
-  out["inputs"] = op.inputs.names;
-  out["variadic"] = op.inputs.variadic_param;
-  out["stem"] = op.inputs.variadic_stem;
-  out["params"] = params;
-  out["hidden"] = op.flags.hidden;
-  return out;
-}
-
-Names op_names() {
-  Names names;
-  for (const OpDef* op : all_ops()) {
-    if (op->flags.hidden) continue;
-    names.push_back(op->name);
-    names.insert(names.end(), op->aliases.begin(), op->aliases.end());
-  }
-  return names;
-}
-
 }  // namespace
 
 void bind_symbol(nb::module_& m) {
@@ -188,6 +161,6 @@ void bind_symbol(nb::module_& m) {
       .def("set_attr", &Symbol::set_attr)
       .def("infer_shape", &infer_shape)
       .def("infer_type", &infer_type);
-  m.def("op_signature", &op_signature);
-  m.def("op_names", &op_names);
 }
+
+}  // namespace mxnet::python

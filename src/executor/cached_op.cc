@@ -116,7 +116,8 @@ void CachedOp::check_inputs(std::span<const NDArray* const> inputs) const {
 void CachedOp::call_eagerly(std::span<const NDArray* const> inputs, std::span<NDArray> outputs) {
   std::unordered_map<const Node*, NDArray> feed;
   for (size_t i = 0; i < inputs.size(); ++i) feed[plans_.variables()[i]] = *inputs[i];
-  auto results = interpret(plans_.heads(), feed, inputs.empty() ? Device{} : inputs[0]->device());
+  const Device device = inputs.empty() ? Device{} : inputs[0]->device();
+  auto results = interpret(plans_.heads(), feed, device, watch_ ? &*watch_ : nullptr);
   for (size_t i = 0; i < outputs.size(); ++i) {
     if (outputs[i].is_none())
       outputs[i] = std::move(results[i]);
@@ -127,7 +128,7 @@ void CachedOp::call_eagerly(std::span<const NDArray* const> inputs, std::span<ND
 
 void CachedOp::call(std::span<const NDArray* const> inputs, std::span<NDArray> outputs) {
   check_inputs(inputs);
-  if (!plans_.plannable()) return call_eagerly(inputs, outputs);
+  if (watch_ || !plans_.plannable()) return call_eagerly(inputs, outputs);
   const bool record = autograd::would_record(inputs);
   SmallArray<uint8_t, 64> needs(record ? inputs.size() : 0);
   for (size_t i = 0; i < needs.size(); ++i) needs[i] = !plans_.is_mutated(i) && autograd::in_graph(*inputs[i]);

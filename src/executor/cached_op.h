@@ -3,11 +3,13 @@
 // Symbol::list_inputs. While recording, a call leaves one step on the tape.
 #pragma once
 
+#include <optional>
 #include <span>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "executor/interpret.h"
 #include "executor/plan_cache.h"
 
 namespace mxnet {
@@ -26,11 +28,15 @@ class CachedOp : public Counted<CachedOp> {
   // Outputs are none, or arrays to write to. An output that is an input of the graph is an alias of it.
   void call(std::span<const NDArray* const> inputs, std::span<NDArray> outputs);
 
+  // Operators run one by one while somebody watches.
+  void set_watch(Watch watch) { watch_ = std::move(watch); }
+
  private:
   void check_inputs(std::span<const NDArray* const> inputs) const;
   void call_eagerly(std::span<const NDArray* const> inputs, std::span<NDArray> outputs);
 
   PlanCache plans_;
+  std::optional<Watch> watch_;
   std::string name_;
 };
 

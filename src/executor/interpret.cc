@@ -10,8 +10,8 @@ namespace {
 void watch_inputs(const Node& node, std::span<const NDArray* const> in, const Watch& watch) {
   for (size_t i = 0; i < in.size(); ++i) {
     const Entry& e = node.inputs[i];
-    if (e.node->is_variable()) watch.see(e.node->name, *in[i]);
-    watch.see(node.name + "_" + node.op->input_name(*node.params, static_cast<int>(i)), *in[i]);
+    if (e.node->is_variable()) watch.see(e.node->name, "null", *in[i]);
+    watch.see(node.name + "_" + node.op->input_name(*node.params, static_cast<int>(i)), node.op->name, *in[i]);
   }
 }
 
@@ -43,7 +43,7 @@ std::vector<NDArray> interpret(std::span<const Entry> heads, const std::unordere
     } catch (const Error& e) {
       throw Error(e.kind(), "node " + node->name + ": " + e.what());
     }
-    for (size_t i = 0; watch && i < out.size(); ++i) watch->see(node->output_name(static_cast<int>(i)), out[i]);
+    for (size_t i = 0; watch && i < out.size(); ++i) watch->see(node->output_name(static_cast<int>(i)), node->op->name, out[i]);
     values[node] = std::move(out);
     for (const Entry& e : node->inputs) {
       if (--uses[e.node.get()] == 0) values.erase(e.node.get());

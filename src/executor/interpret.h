@@ -16,7 +16,7 @@ namespace mxnet {
 
 // Called for every visible output, and with `inputs` for every input of every operator.
 struct Watch {
-  std::function<void(const std::string& name, const NDArray& array)> see;
+  std::function<void(const std::string& name, const std::string& op, const NDArray& array)> see;
   bool inputs = false;
 };
 

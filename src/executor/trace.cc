@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "executor/trace.h"
 
+#include <algorithm>
+#include <cctype>
 #include <unordered_map>
 
 #include "autograd/tape.h"
@@ -83,22 +85,29 @@ void set_variable(NDArray& array, const Symbol& symbol) {
   array.attach(Ref<Attachment>(make_ref<TracedEntry>(symbol.entries()[0]).get()));
 }
 
-Traced symbol_of(std::span<const NDArray> outputs) {
-  Traced traced;
+Symbol symbol_of(std::span<const NDArray> outputs, std::span<const std::pair<std::string, NDArray>> known) {
   std::vector<Entry> heads;
   for (size_t i = 0; i < outputs.size(); ++i) {
     const Entry* e = entry_of(outputs[i]);
-    if (!e) {
+    const auto same = [&](const auto& pair) { return pair.second.same_window(outputs[i]); };
+    if (!e && std::none_of(known.begin(), known.end(), same)) {
       fail(ErrorKind::value, "deferred compute: output ", i, " was not computed from operators while tracing");
     }
-    heads.push_back(*e);
+    heads.push_back(e ? *e : capture(outputs[i]));
   }
-  traced.symbol = Symbol(std::move(heads));
-  for (const Node* node : graph_inputs(traced.symbol.entries()).all) {
+  Symbol symbol(std::move(heads));
+  for (Node* node : graph_inputs(symbol.entries()).all) {
     const auto it = constants().find(node);
-    if (it != constants().end()) traced.constants.emplace_back(node->name, it->second);
+    if (it == constants().end()) continue;
+    const auto same = [&](const auto& pair) { return pair.second.same_window(it->second); };
+    const auto found = std::find_if(known.begin(), known.end(), same);
+    if (found == known.end()) {
+      fail(ErrorKind::value, "deferred compute: an array of shape ", it->second.shape(),
+           " was used that is neither an input nor a parameter; make it a Constant parameter of the block");
+    }
+    node->name = found->first;
   }
-  return traced;
+  return symbol;
 }
 
 }  // namespace mxnet::trace

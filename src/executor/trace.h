@@ -21,12 +21,9 @@ bool is_tracing();
 // `array` stands for output 0 of `symbol` from now on.
 void set_variable(NDArray& array, const Symbol& symbol);
 
-struct Traced {
-  Symbol symbol;
-  // Arrays that were neither variables nor results: variables of these names in the symbol.
-  std::vector<std::pair<std::string, NDArray>> constants;
-};
-// The graph of what was computed. Raises if an output was not computed while tracing.
-Traced symbol_of(std::span<const NDArray> outputs);
+// The graph of what was computed. Arrays that were neither marked nor computed became variables; those that show the
+// same memory as one of `known` get its name. Raises for an output that was not computed while tracing, and for an array
+// that nobody knows.
+Symbol symbol_of(std::span<const NDArray> outputs, std::span<const std::pair<std::string, NDArray>> known);
 
 }  // namespace mxnet::trace
