@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // mxnet._core._ext.CachedOp: a compiled graph as a C callable.
-#include <structmember.h>
-
 #include "base/small_array.h"
 #include "convert.h"
 #include "executor/cached_op.h"
 #include "ndarray.h"
 #include "symbol.h"
 #include "symbol/symbol.h"
+
+#include <structmember.h>
 
 namespace nb = nanobind;
 
@@ -87,7 +87,7 @@ PyObject* create(PyTypeObject* type, PyObject* args, PyObject*) {
     if (flags && flags != Py_None) {
       const PyRef pairs = PyDict_Check(flags) ? checked(PyDict_Items(flags)) : PyRef::borrow(flags);
       for (nb::handle pair : nb::handle(pairs.get())) {
-        list.emplace_back(nb::cast<std::string>(nb::str(pair[0])), nb::cast<std::string>(nb::str(pair[1])));
+        list.emplace_back(nb::str(pair[0]).c_str(), nb::str(pair[1]).c_str());
       }
     }
     Ref<CachedOp> op = make_ref<CachedOp>(nb::cast<Symbol>(nb::handle(handle.get())), list);

@@ -3,11 +3,9 @@
 #include "executor/executor.h"
 
 #include <nanobind/nanobind.h>
-#include <nanobind/stl/pair.h>
+#include <nanobind/stl/map.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
-
-#include <memory>
 
 #include "convert.h"
 #include "executor/trace.h"
@@ -34,12 +32,11 @@ Req to_req(const std::string& text) {
   fail(ErrorKind::value, "grad_req must be 'write', 'add' or 'null', got '", text, "'");
 }
 
-std::unique_ptr<Executor> bind(const Symbol& symbol, nb::handle ctx, nb::handle inputs, nb::handle gradients,
-                               const std::vector<std::string>& req) {
+Executor* bind(const Symbol& symbol, nb::handle ctx, nb::handle inputs, nb::handle gradients,
+               const std::vector<std::string>& req) {
   std::vector<Req> requests;
   for (const std::string& text : req) requests.push_back(to_req(text));
-  return std::make_unique<Executor>(symbol, to_device(ctx.ptr()), to_arrays(inputs), to_arrays(gradients),
-                                    std::move(requests));
+  return new Executor(symbol, to_device(ctx.ptr()), to_arrays(inputs), to_arrays(gradients), std::move(requests));
 }
 
 void set_monitor(Executor& executor, nb::handle callback, bool inputs) {
@@ -52,10 +49,10 @@ void set_monitor(Executor& executor, nb::handle callback, bool inputs) {
   executor.set_monitor(std::move(watch));
 }
 
-Symbol deferred_symbol(nb::handle outputs, const nb::dict& known) {
+Symbol deferred_symbol(nb::handle outputs, const std::map<std::string, nb::object>& known) {
   std::vector<std::pair<std::string, NDArray>> named;
-  for (auto [name, array] : known) {
-    named.emplace_back(nb::cast<std::string>(name), expect_ndarray(array.ptr(), "get_deferred_symbol").detached());
+  for (const auto& [name, array] : known) {
+    named.emplace_back(name, expect_ndarray(array.ptr(), "get_deferred_symbol").detached());
   }
   return trace::symbol_of(to_arrays(outputs), named);
 }
@@ -68,7 +65,7 @@ void bind_executor(nb::module_& m) {
       .def("backward", [](Executor& e, nb::handle heads) { e.backward(to_arrays(heads)); })
       .def("outputs", [](const Executor& e) { return e.outputs(); })
       .def("set_monitor", &set_monitor, nb::arg("callback").none(), nb::arg("inputs"));
-  m.def("bind", &bind);
+  m.def("bind", &bind, nb::rv_policy::take_ownership);
   m.def("set_tracing", &trace::set_tracing);
   m.def("is_tracing", &trace::is_tracing);
   m.def("set_traced_variable", [](nb::handle array, const Symbol& symbol) {

@@ -3,6 +3,7 @@
 #include "symbol.h"
 
 #include <nanobind/nanobind.h>
+#include <nanobind/stl/map.h>
 #include <nanobind/stl/optional.h>
 #include <nanobind/stl/pair.h>
 #include <nanobind/stl/string.h>
@@ -16,36 +17,16 @@ namespace nb = nanobind;
 namespace mxnet::python {
 namespace {
 
-using Names = std::vector<std::string>;
 using Known = std::unordered_map<const Node*, TensorSpec>;
 
-AttrMap to_attrs(const nb::dict& dict) {
-  AttrMap attrs;
-  for (auto [key, value] : dict) attrs[nb::cast<std::string>(key)] = nb::cast<std::string>(value);
-  return attrs;
-}
+using NamedSymbols = std::map<std::string, Symbol>;
+using Given = std::map<std::string, nb::object>;
 
-nb::dict to_dict(const AttrMap& attrs) {
-  nb::dict dict;
-  for (const auto& [key, value] : attrs) dict[nb::str(key.c_str(), key.size())] = value;
-  return dict;
-}
+Symbol::Named to_named(const NamedSymbols& symbols) { return {symbols.begin(), symbols.end()}; }
 
-Symbol::Named to_named(const nb::dict& dict) {
-  Symbol::Named named;
-  for (auto [key, value] : dict) named.emplace_back(nb::cast<std::string>(key), nb::cast<Symbol>(value));
-  return named;
-}
-
-std::vector<Symbol> to_symbols(const nb::list& list) {
-  std::vector<Symbol> symbols;
-  for (nb::handle item : list) symbols.push_back(nb::cast<Symbol>(item));
-  return symbols;
-}
-
-Symbol create(const std::string& op, const nb::dict& attrs, const std::string& name, const nb::list& inputs,
-              const nb::dict& named) {
-  return Symbol::create(get_op(op), to_attrs(attrs), name, to_symbols(inputs), to_named(named));
+Symbol create(const std::string& op, const AttrMap& attrs, const std::string& name, const std::vector<Symbol>& inputs,
+              const NamedSymbols& named) {
+  return Symbol::create(get_op(op), attrs, name, inputs, to_named(named));
 }
 
 // The older API writes 0 for an unknown dimension and () for an unknown rank; the np_shape API writes -1 and None.
@@ -70,11 +51,10 @@ nb::object shape_out(const Shape& shape, bool np_shape) {
 
 // For each variable that `value_of` accepts; raises for names that the graph does not have.
 template <typename F>
-Known known_of(const Symbol& symbol, const nb::dict& given, const char* what, F&& value_of) {
+Known known_of(const Symbol& symbol, const Given& given, const char* what, F&& value_of) {
   const auto inputs = graph_inputs(symbol.entries());
   Known known;
-  for (auto [key, value] : given) {
-    const std::string name = nb::cast<std::string>(key);
+  for (const auto& [name, value] : given) {
     bool found = false;
     for (const Node* node : inputs.all) {
       if (node->name != name) continue;
@@ -104,7 +84,7 @@ nb::tuple three_lists(const Symbol& symbol, const GraphSpecs& specs, Print&& pri
   return nb::make_tuple(complete, lists[0], lists[1], lists[2]);
 }
 
-nb::tuple infer_shape(const Symbol& symbol, const nb::dict& given, bool np_shape) {
+nb::tuple infer_shape(const Symbol& symbol, const Given& given, bool np_shape) {
   const Known known = known_of(symbol, given, "infer_shape", [&](nb::handle value) {
     return TensorSpec{shape_in(value, np_shape), DType::unknown, Layout::plain};
   });
@@ -114,7 +94,7 @@ nb::tuple infer_shape(const Symbol& symbol, const nb::dict& given, bool np_shape
       [](const TensorSpec& s) { return s.shape.known(); });
 }
 
-nb::tuple infer_type(const Symbol& symbol, const nb::dict& given) {
+nb::tuple infer_type(const Symbol& symbol, const Given& given) {
   const Known known = known_of(symbol, given, "infer_type", [&](nb::handle value) {
     return TensorSpec{Shape::unknown(), dtype_from_name(nb::cast<std::string>(value)), Layout::plain};
   });
@@ -130,14 +110,13 @@ nb::tuple infer_type(const Symbol& symbol, const nb::dict& given) {
 
 void bind_symbol(nb::module_& m) {
   nb::class_<Symbol>(m, "SymbolHandle")
-      .def_static("variable", [](const std::string& name,
-                                 const nb::dict& attrs) { return Symbol::variable(name, to_attrs(attrs)); })
-      .def_static("group", [](const nb::list& symbols) { return Symbol::group(to_symbols(symbols)); })
+      .def_static("variable", &Symbol::variable)
+      .def_static("group", [](const std::vector<Symbol>& symbols) { return Symbol::group(symbols); })
       .def_static("create", &create)
       .def_static("from_json", [](const std::string& text) { return Symbol::from_json(text); })
       .def("to_json", &Symbol::to_json)
       .def("compose", [](const Symbol& s, const std::string& name,
-                         const nb::dict& arguments) { return s.compose(name, to_named(arguments)); })
+                         const NamedSymbols& arguments) { return s.compose(name, to_named(arguments)); })
       .def("deep_copy", &Symbol::deep_copy)
       .def("list_arguments", &Symbol::list_arguments)
       .def("list_auxiliary_states", &Symbol::list_auxiliary_states)
@@ -151,13 +130,12 @@ void bind_symbol(nb::module_& m) {
       .def("children", &Symbol::children)
       .def("debug_text", &Symbol::debug_text)
       .def("attr", &Symbol::attr)
-      .def("list_attr", [](const Symbol& s) { return to_dict(s.list_attr()); })
-      .def("attr_dict",
-           [](const Symbol& s) {
-             nb::dict all;
-             for (const auto& [name, attrs] : s.attr_dict()) all[nb::str(name.c_str(), name.size())] = to_dict(attrs);
-             return all;
-           })
+      .def("list_attr", &Symbol::list_attr)
+      .def("attr_dict", [](const Symbol& s) {
+        std::map<std::string, AttrMap> all;
+        for (const auto& [name, attrs] : s.attr_dict()) all[name] = attrs;
+        return all;
+      })
       .def("set_attr", &Symbol::set_attr)
       .def("infer_shape", &infer_shape)
       .def("infer_type", &infer_type);

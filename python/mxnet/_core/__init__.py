@@ -23,3 +23,7 @@ finally:
 from . import errors  # noqa: E402  (registers the exception classes)
 
 _ext.set_error_classes(errors.CLASSES)
+
+from .deferred import deferred_compute, get_deferred_symbol, set_variable  # noqa: E402
+
+__all__ = ["_ext", "deferred_compute", "errors", "get_deferred_symbol", "set_variable"]

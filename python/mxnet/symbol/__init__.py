@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Symbolic programs: graphs of operators that are bound to arrays and run as a whole."""
+from .._core import ops
 from . import op
 from .symbol import (Group, Symbol, Variable, arange, eye, full, histogram, hypot, linspace, load, load_json, maximum,
                      minimum, ones, pow, power, split_v2, var, zeros)
@@ -10,11 +11,4 @@ __all__ = ["Symbol", "var", "Variable", "Group", "load", "load_json", "pow", "po
            "random", "image", "sparse", "_internal"]
 
 
-def __getattr__(name):
-    value = getattr(op, name)
-    globals()[name] = value
-    return value
-
-
-def __dir__():
-    return sorted({*globals(), *op.public_names()})
+__getattr__, __dir__ = ops.install(__name__, "", op.function)

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """`mx.sym.contrib`: operators registered as `_contrib_*`."""
-from .op import PREFIXES, namespace
+from .._core import ops
+from .op import function
 
-__getattr__, __dir__ = namespace(__name__, PREFIXES["contrib"])
+__getattr__, __dir__ = ops.install(__name__, "contrib", function)

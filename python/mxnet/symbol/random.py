@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """`mx.sym.random`: samplers. Parameters are numbers, or symbols that give one distribution per element."""
-from .op import PREFIXES, function, namespace
+from .._core import ops
+from .op import function
 from .symbol import Symbol
 
 __all__ = ["uniform", "normal", "randn", "poisson", "exponential", "gamma", "negative_binomial",
            "generalized_negative_binomial", "multinomial", "shuffle", "randint"]
 
-_registry_getattr, _registry_dir = namespace(__name__, PREFIXES["random"])
+__getattr__, __dir__ = ops.install(__name__, "random", function)
 
 
 def _sample(kind, parameters, shape, dtype, kwargs):
@@ -81,11 +82,3 @@ def multinomial(data, shape=None, get_prob=False, dtype="int32", **kwargs):
 def shuffle(data, **kwargs):
     """Shuffles `data` along its first axis."""
     return function("_shuffle")(data, **kwargs)
-
-
-def __getattr__(name):
-    return _registry_getattr(name)
-
-
-def __dir__():
-    return sorted({*__all__, *_registry_dir()})

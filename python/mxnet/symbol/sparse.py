@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """`mx.sym.sparse`: operators registered as `_sparse_*`."""
-from .op import PREFIXES, namespace
+from .._core import ops
+from .op import function
 
-__getattr__, __dir__ = namespace(__name__, PREFIXES["sparse"])
+__getattr__, __dir__ = ops.install(__name__, "sparse", function)

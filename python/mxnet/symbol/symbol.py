@@ -69,6 +69,7 @@ def _apply(registered, hint, args, **kwargs):
 
 
 def _np_shape():
+    """Whether 0 means an empty dimension rather than an unknown one."""
     from .. import util
     return util.is_np_shape()
 
@@ -201,6 +202,10 @@ class Symbol:
                 raise TypeError(f"compose only accept input Symbols, got {key}={value!r}")
         handles = {key: value._handle for key, value in kwargs.items()}
         return type(self)(self._handle.compose(name or "", handles))
+
+    def _compose(self, *args, **kwargs):
+        """As a call, but changes this symbol."""
+        self._handle = self(*args, **kwargs)._handle
 
     def __copy__(self):
         return self.__deepcopy__(None)
