@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // mxnet._core._ext.CachedOp: a compiled graph as a C callable.
+#include "executor/cached_op.h"
 #include "base/small_array.h"
 #include "convert.h"
-#include "executor/cached_op.h"
 #include "ndarray.h"
 #include "symbol.h"
 #include "symbol/symbol.h"
@@ -15,8 +15,7 @@ namespace mxnet::python {
 namespace {
 
 struct PyCachedOp {
-  PyObject_HEAD
-  vectorcallfunc call;
+  PyObject_HEAD vectorcallfunc call;
   CachedOp* op;  // owns one count
 };
 
@@ -44,7 +43,8 @@ PyObject* call_graph(PyObject* object, PyObject* const* args, size_t nargsf, PyO
     SmallArray<const NDArray*, 32> in(n);
     for (size_t i = 0; i < n; ++i) {
       if (!is_ndarray(args[i])) {
-        fail(ErrorKind::type, "CachedOp ", op.name(), ": input ", i, " must be an NDArray, got ", Py_TYPE(args[i])->tp_name);
+        fail(ErrorKind::type, "CachedOp ", op.name(), ": input ", i, " must be an NDArray, got ",
+             Py_TYPE(args[i])->tp_name);
       }
       in[i] = &unwrap(args[i]);
     }
@@ -57,7 +57,8 @@ PyObject* call_graph(PyObject* object, PyObject* const* args, size_t nargsf, PyO
     };
     if (given) {
       const size_t count = list ? static_cast<size_t>(PySequence_Fast_GET_SIZE(given)) : 1;
-      if (count != n_out) fail(ErrorKind::value, "CachedOp: out holds ", count, " arrays, the graph has ", n_out, " outputs");
+      if (count != n_out)
+        fail(ErrorKind::value, "CachedOp: out holds ", count, " arrays, the graph has ", n_out, " outputs");
       for (size_t i = 0; i < n_out; ++i) out[i] = expect_ndarray(item(i), "out");
     }
     op.call(in, out);
@@ -87,7 +88,9 @@ PyObject* create(PyTypeObject* type, PyObject* args, PyObject*) {
     if (flags && flags != Py_None) {
       const PyRef pairs = PyDict_Check(flags) ? checked(PyDict_Items(flags)) : PyRef::borrow(flags);
       for (nb::handle pair : nb::handle(pairs.get())) {
-        list.emplace_back(nb::str(pair[0]).c_str(), nb::str(pair[1]).c_str());
+        const nb::object key = pair[0], value = pair[1];
+        list.emplace_back(to_string(nb::str(nb::handle(key)).ptr(), "flag"),
+                          to_string(nb::str(nb::handle(value)).ptr(), "flag"));
       }
     }
     Ref<CachedOp> op = make_ref<CachedOp>(nb::cast<Symbol>(nb::handle(handle.get())), list);
@@ -123,7 +126,8 @@ PyObject* register_hook(PyObject* object, PyObject* args) {
 }
 
 PyMethodDef methods[] = {
-    {"_register_op_hook", register_hook, METH_VARARGS, "Calls callback(name, operator, array) for every node's outputs."},
+    {"_register_op_hook", register_hook, METH_VARARGS,
+     "Calls callback(name, operator, array) for every node's outputs."},
     {nullptr, nullptr, 0, nullptr},
 };
 

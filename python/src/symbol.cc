@@ -131,11 +131,12 @@ void bind_symbol(nb::module_& m) {
       .def("debug_text", &Symbol::debug_text)
       .def("attr", &Symbol::attr)
       .def("list_attr", &Symbol::list_attr)
-      .def("attr_dict", [](const Symbol& s) {
-        std::map<std::string, AttrMap> all;
-        for (const auto& [name, attrs] : s.attr_dict()) all[name] = attrs;
-        return all;
-      })
+      .def("attr_dict",
+           [](const Symbol& s) {
+             std::map<std::string, AttrMap> all;
+             for (const auto& [name, attrs] : s.attr_dict()) all[name] = attrs;
+             return all;
+           })
       .def("set_attr", &Symbol::set_attr)
       .def("infer_shape", &infer_shape)
       .def("infer_type", &infer_type);

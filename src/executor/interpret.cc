@@ -43,7 +43,8 @@ std::vector<NDArray> interpret(std::span<const Entry> heads, const std::unordere
     } catch (const Error& e) {
       throw Error(e.kind(), "node " + node->name + ": " + e.what());
     }
-    for (size_t i = 0; watch && i < out.size(); ++i) watch->see(node->output_name(static_cast<int>(i)), node->op->name, out[i]);
+    for (size_t i = 0; watch && i < out.size(); ++i)
+      watch->see(node->output_name(static_cast<int>(i)), node->op->name, out[i]);
     values[node] = std::move(out);
     for (const Entry& e : node->inputs) {
       if (--uses[e.node.get()] == 0) values.erase(e.node.get());

@@ -22,8 +22,8 @@ bool is_tracing();
 void set_variable(NDArray& array, const Symbol& symbol);
 
 // The graph of what was computed. Arrays that were neither marked nor computed became variables; those that show the
-// same memory as one of `known` get its name. Raises for an output that was not computed while tracing, and for an array
-// that nobody knows.
+// same memory as one of `known` get its name. Raises for an output that was not computed while tracing, and for an
+// array that nobody knows.
 Symbol symbol_of(std::span<const NDArray> outputs, std::span<const std::pair<std::string, NDArray>> known);
 
 }  // namespace mxnet::trace
