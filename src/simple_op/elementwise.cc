@@ -18,12 +18,13 @@ OpDef make_def(const ElementwiseOp& op, Gradient gradient) {
   OpFlags flags;
   flags.elementwise = true;
   flags.hidden = op.hidden;
+  const InferFn shape = op.shape ? op.shape : op.info.broadcasts ? infer::broadcast : infer::same_shape;
   return {.name = op.name,
           .doc = op.doc,
           .aliases = op.aliases,
           .params = op.params,
           .inputs = op.inputs,
-          .infer = {op.info.broadcasts ? infer::broadcast : op.shape, op.dtype},
+          .infer = {shape, op.dtype},
           .gradient = std::move(gradient),
           .kernels = {{"program", prepare_elementwise}},
           .flags = flags};

@@ -44,7 +44,7 @@ struct ElementwiseOp {
   Inputs inputs;
   ElementwiseInfo info;
   const ParamSchema& params = schema_of<NoParams>();
-  InferFn shape = infer::same_shape;
+  InferFn shape = nullptr;  // null: same_shape, or broadcast where inputs do
   InferFn dtype = infer::same_dtype;
   bool zero_gradient = false;
   std::optional<Gradient> gradient = {};  // instead of the one that the formula gives

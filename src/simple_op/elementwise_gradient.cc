@@ -132,6 +132,11 @@ void give(GradientBuilder& g, const ElementwiseInfo& info, int input, Value valu
 
 }  // namespace
 
+Value compose(GradientBuilder& g, const Expr& formula, std::vector<Value> inputs, std::vector<Scalar> scalars,
+              bool broadcasts) {
+  return Composer(g, broadcasts, std::move(inputs), std::move(scalars)).write(formula);
+}
+
 BackwardFormula backward_formula(const Expr& formula, int inputs, int input) {
   const Expr slope = formula.derivative(input);
   if (!slope) return {};
@@ -234,7 +239,7 @@ void composed_gradient(GradientBuilder& g) {
     if (!b.expr) continue;
     std::vector<Value> operands = {g.head(0)};
     for (int k : b.sources) operands.push_back(k == inputs ? g.output(0) : g.input(k));
-    give(g, info, i, Composer(g, info.broadcasts, std::move(operands), scalars).write(b.expr));
+    give(g, info, i, compose(g, b.expr, std::move(operands), scalars, info.broadcasts));
   }
 }
 

@@ -28,4 +28,8 @@ void elementwise_gradient(GradientBuilder& g);
 // Builds the gradient of the operator's formula out of public operators.
 void composed_gradient(GradientBuilder& g);
 
+// A formula as calls of public operators. `broadcasts`: by the operators that broadcast.
+Value compose(GradientBuilder& g, const Expr& formula, std::vector<Value> inputs, std::vector<Scalar> scalars,
+              bool broadcasts);
+
 }  // namespace mxnet

@@ -16,7 +16,7 @@ constexpr int64_t kStreamBytes = 24 << 20;        // outputs of this size leave 
 class Planner {
  public:
   Planner(const Program& program, std::span<const TensorSpec> in, std::span<const TensorSpec> out,
-          std::span<const Req> req)
+          std::span<const Req> req, bool any_range)
       : program_(program), plan_(std::make_unique<ProgramKernel::Plan>()) {
     std::vector<TensorSpec> operands(in.begin(), in.end());
     for (size_t i = 0; i < in.size(); ++i) {
@@ -37,8 +37,9 @@ class Planner {
       results_.push_back(result);
     }
     plan_->walk = make_iteration(operands, out[0]);
+    if (any_range && plan_->walk.walk == Iteration::Walk::rows) plan_->walk.walk = Iteration::Walk::expand;
     for (size_t i = 0; i < operands.size(); ++i) plan_->inputs[i].expanded = plan_->walk.is_expanded(static_cast<int>(i));
-    stream_ = plan_->walk.walk == Iteration::Walk::flat && results_.size() == 1 &&
+    stream_ = !any_range && plan_->walk.walk == Iteration::Walk::flat && results_.size() == 1 &&
               plan_->walk.size * size_of(out[0].dtype) >= kStreamBytes;
   }
 
@@ -349,8 +350,9 @@ int64_t estimate_ns(double step_ns_per_element, int64_t n, int64_t bytes) {
 }
 
 std::unique_ptr<const ProgramKernel::Plan> make_plan(const Program& program, std::span<const TensorSpec> in,
-                                                     std::span<const TensorSpec> out, std::span<const Req> req) {
-  return Planner(program, in, out, req).make();
+                                                     std::span<const TensorSpec> out, std::span<const Req> req,
+                                                     bool any_range) {
+  return Planner(program, in, out, req, any_range).make();
 }
 
 }  // namespace mxnet

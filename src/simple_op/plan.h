@@ -56,8 +56,10 @@ struct ProgramKernel::Plan {
   int slots() const { return buffer_slot(buffers); }
 };
 
+// `any_range`: the program will be run over arbitrary ranges of elements rather than tile by tile.
 std::unique_ptr<const ProgramKernel::Plan> make_plan(const Program& program, std::span<const TensorSpec> in,
-                                                     std::span<const TensorSpec> out, std::span<const Req> req);
+                                                     std::span<const TensorSpec> out, std::span<const Req> req,
+                                                     bool any_range);
 
 // Estimated time of one thread for `steps` over n elements and `bytes` of memory traffic.
 int64_t estimate_ns(double step_ns_per_element, int64_t n, int64_t bytes);

@@ -1,86 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <algorithm>
-#include <cstring>
-
 #include "backend/cpu/parallel.h"
 #include "resource/scratch.h"
 #include "simple_op/plan.h"
+#include "simple_op/walker.h"
 
 namespace mxnet {
-namespace {
-
-using Plan = ProgramKernel::Plan;
-
-// One thread's walk over a range of tiles.
-class Walker {
- public:
-  Walker(const Plan& plan, void* const* in, void* const* out, const ScalarCell* cells)
-      : plan_(plan), in_(in), out_(out) {
-    slots_ = scratch_.get<char*>(plan.slots());
-    for (size_t i = 0; i < plan.cells.size(); ++i) {
-      slots_[plan.cell_slot(static_cast<int>(i))] = const_cast<char*>(reinterpret_cast<const char*>(&cells[i]));
-    }
-    char* buffers = plan.buffers ? static_cast<char*>(scratch_.bytes(plan.buffers * plan.buffer_bytes)) : nullptr;
-    for (int b = 0; b < plan.buffers; ++b) slots_[plan.buffer_slot(b)] = buffers + b * plan.buffer_bytes;
-  }
-
-  void run(int64_t begin, int64_t end) {
-    if (plan_.walk.walk == Iteration::Walk::rows) return run_rows(begin, end);
-    for (int64_t u = begin; u < end; ++u) {
-      const int64_t first = u * plan_.tile, n = std::min(plan_.tile, plan_.walk.size - first);
-      for (size_t i = 0; i < plan_.inputs.size(); ++i) {
-        const Plan::Input& input = plan_.inputs[i];
-        const int operand = static_cast<int>(i);
-        if (input.expanded) {
-          expand(slots_[input.buffer], base(input), input.element_bytes, plan_.walk, operand, first, n);
-        } else {
-          slots_[i] = base(input) + (plan_.walk.is_scalar(operand) ? 0 : first * input.element_bytes);
-        }
-      }
-      run_tile(first, n);
-    }
-  }
-
- private:
-  void run_rows(int64_t begin, int64_t end) {
-    const int64_t row = plan_.walk.row();
-    for (int64_t u = begin; u < end; ++u) {
-      const int64_t r = u / plan_.segments, first = u % plan_.segments * plan_.tile;
-      const int64_t n = std::min(plan_.tile, row - first);
-      for (size_t i = 0; i < plan_.inputs.size(); ++i) {
-        const Plan::Input& input = plan_.inputs[i];
-        const int operand = static_cast<int>(i);
-        const int64_t offset = plan_.walk.row_offset(operand, r) + first * plan_.walk.strides[i].back();
-        slots_[i] = base(input) + offset * input.element_bytes;
-      }
-      run_tile(r * row + first, n);
-    }
-  }
-
-  char* base(const Plan::Input& input) const {
-    return static_cast<char*>(input.is_output ? out_[input.array] : in_[input.array]);
-  }
-
-  void run_tile(int64_t first, int64_t n) {
-    for (size_t k = 0; k < plan_.outputs.size(); ++k) {
-      const Plan::Output& output = plan_.outputs[k];
-      slots_[plan_.output_slot(static_cast<int>(k))] =
-          static_cast<char*>(out_[output.array]) + first * output.element_bytes;
-    }
-    for (const Step& s : plan_.steps) {
-      s.fn(slots_[s.out], slots_[s.args[0]], slots_[s.args[1]], slots_[s.args[2]], s.n_factor ? n * s.n_factor : 1,
-           s.scalars);
-    }
-  }
-
-  const Plan& plan_;
-  void* const* in_;
-  void* const* out_;
-  Scratch scratch_;
-  char** slots_;
-};
-
-}  // namespace
 
 ProgramKernel::ProgramKernel(std::unique_ptr<const Plan> plan) : plan_(std::move(plan)) {}
 ProgramKernel::~ProgramKernel() = default;
@@ -88,7 +12,7 @@ int64_t ProgramKernel::cost_ns() const { return plan_->cost_ns; }
 
 std::unique_ptr<ProgramKernel> ProgramKernel::prepare(const Program& program, std::span<const TensorSpec> in,
                                                       std::span<const TensorSpec> out, std::span<const Req> req) {
-  return std::make_unique<ProgramKernel>(make_plan(program, in, out, req));
+  return std::make_unique<ProgramKernel>(make_plan(program, in, out, req, false));
 }
 
 void ProgramKernel::run(void* const* in, void* const* out, const Scalar* scalars) const {
@@ -96,12 +20,9 @@ void ProgramKernel::run(void* const* in, void* const* out, const Scalar* scalars
   if (plan.walk.size == 0 || plan.outputs.empty()) return;
   Scratch scratch;
   ScalarCell* cells = scratch.get<ScalarCell>(plan.cells.size());
-  for (size_t i = 0; i < plan.cells.size(); ++i) {
-    const Plan::Cell& cell = plan.cells[i];
-    cells[i] = cell.scalar < 0 ? cell.value : scalar_cell(scalars[cell.scalar], cell.first, cell.type);
-  }
+  fill_cells(plan, scalars, cells);
   cpu::parallel_for(plan.units, plan.grain,
-                    [&](int64_t begin, int64_t end) { Walker(plan, in, out, cells).run(begin, end); });
+                    [&](int64_t begin, int64_t end) { ProgramWalker(plan, in, out, cells).run(begin, end); });
 }
 
 }  // namespace mxnet

@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0
+// The parameters that reductions share, and which axes they mean.
+#pragma once
+
+#include <optional>
+#include <vector>
+
+#include "operator/op.h"
+
+namespace mxnet {
+
+struct ReduceParams {
+  std::optional<Shape> axis;
+  bool keepdims = false;
+  bool exclude = false;
+  static void declare(ParamSchemaOf<ReduceParams>& s);
+};
+
+// True for the axes to reduce. None and () mean all; raises on an axis that is out of range or given twice.
+std::vector<bool> reduced_axes(const std::optional<Shape>& axis, bool exclude, int rank, const char* op);
+// With all axes reduced and dropped the result has shape (1,).
+Shape reduced_shape(const Shape& shape, const std::vector<bool>& reduced, bool keepdims);
+// The result's shape with an axis of 1 in the place of each reduced one.
+Shape kept_shape(const Shape& shape, const std::vector<bool>& reduced);
+
+}  // namespace mxnet
