@@ -23,4 +23,7 @@ Shape reduced_shape(const Shape& shape, const std::vector<bool>& reduced, bool k
 // The result's shape with an axis of 1 in the place of each reduced one.
 Shape kept_shape(const Shape& shape, const std::vector<bool>& reduced);
 
+// A kernel that sums input 0 over the axes along which `to` would broadcast to its shape.
+Prepared prepare_sum_to(const PrepareArgs& args, const Shape& to);
+
 }  // namespace mxnet

@@ -18,6 +18,9 @@ OpDef make_def(const ElementwiseOp& op, Gradient gradient) {
   OpFlags flags;
   flags.elementwise = true;
   flags.hidden = op.hidden;
+  flags.training_mode = op.training_mode;
+  std::vector<KernelDef> kernels = op.kernels;
+  kernels.push_back({"program", prepare_elementwise});
   const InferFn shape = op.shape ? op.shape : op.info.broadcasts ? infer::broadcast : infer::same_shape;
   return {.name = op.name,
           .doc = op.doc,
@@ -26,7 +29,7 @@ OpDef make_def(const ElementwiseOp& op, Gradient gradient) {
           .inputs = op.inputs,
           .infer = {shape, op.dtype},
           .gradient = std::move(gradient),
-          .kernels = {{"program", prepare_elementwise}},
+          .kernels = std::move(kernels),
           .flags = flags};
 }
 

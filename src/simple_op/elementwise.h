@@ -26,6 +26,10 @@ struct ElementwiseInfo {
   // Brings inputs whose shapes follow another rule (rows of `where`, channels of PReLU) into a shape that broadcasts.
   void (*adjust)(const Params&, std::span<TensorSpec> in) = nullptr;
 
+  // Calls that compute something else than the formula (random slopes): they are not fused.
+  bool (*fusible)(const Params&) = nullptr;
+
+  bool can_fuse(const Params& params) const { return !adjust && (!fusible || fusible(params)); }
   Expr expr(const Params& params, int inputs) const { return formula(variant ? variant(params) : 0, inputs); }
   // Appends the operator's instructions; its scalars become the builder's next `scalars` ones.
   Operand append(ProgramBuilder& builder, const Params& params, std::span<const Operand> in, DType out) const;
@@ -48,7 +52,9 @@ struct ElementwiseOp {
   InferFn dtype = infer::same_dtype;
   bool zero_gradient = false;
   std::optional<Gradient> gradient = {};  // instead of the one that the formula gives
+  std::vector<KernelDef> kernels = {};    // before the program
   bool hidden = false;
+  bool training_mode = false;
   int variants = 1;  // ElementwiseInfo::variant is below this
 };
 

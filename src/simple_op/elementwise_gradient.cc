@@ -205,10 +205,12 @@ std::vector<ElementwiseOp> gradient_operators(const ElementwiseOp& op) {
   return helpers;
 }
 
-void elementwise_gradient(GradientBuilder& g) {
-  const ElementwiseInfo& info = *elementwise_info(g.op());
+void elementwise_gradient(GradientBuilder& g) { elementwise_gradient_of(g, g.op()); }
+
+void elementwise_gradient_of(GradientBuilder& g, const OpDef& op) {
+  const ElementwiseInfo& info = *elementwise_info(op);
   const int inputs = g.num_inputs();
-  const std::vector<Recipe>& recipes = recipes_of(g.op(), info, *g.params_ref(), inputs);
+  const std::vector<Recipe>& recipes = recipes_of(op, info, *g.params_ref(), inputs);
   for (int i = 0; i < inputs; ++i) {
     const Recipe& recipe = recipes[i];
     if (recipe.kind == Recipe::Kind::zero || !g.needs(i)) continue;

@@ -25,6 +25,8 @@ std::vector<ElementwiseOp> gradient_operators(const ElementwiseOp& op);
 
 // Calls these hidden operators, or a public one where it does the same.
 void elementwise_gradient(GradientBuilder& g);
+// The same for an operator that computes what `op` does, from the same inputs and parameters.
+void elementwise_gradient_of(GradientBuilder& g, const OpDef& op);
 // Builds the gradient of the operator's formula out of public operators.
 void composed_gradient(GradientBuilder& g);
 

@@ -108,9 +108,9 @@ Expr ternary_slope(Fn fn, int k, const Expr& a, const Expr& b, const Expr& c) {
     const Expr one = 1.0, zero = 0.0;
     return k == 0 ? Expr() : k == 1 ? apply(Fn::select, a, one, zero) : apply(Fn::select, a, zero, one);
   }
-  // clip: the edges belong to the inside.
+  // clip: the edges, and NaN, belong to the inside.
   switch (k) {
-    case 0: return truth(Fn::greater_equal, a, b) * truth(Fn::lesser_equal, a, c);
+    case 0: return (1.0 - truth(Fn::lesser, a, b)) - truth(Fn::greater, a, c);
     case 1: return truth(Fn::lesser, a, b);
     default: return truth(Fn::greater, a, c);
   }

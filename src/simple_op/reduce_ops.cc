@@ -279,21 +279,7 @@ void infer_reduce_like(InferContext& c) {
   c.merge_in(1, c.out[0].shape);
 }
 
-Prepared prepare_reduce_like(const PrepareArgs& args) {
-  const Shape &from = args.in[0].shape, &to = args.in[1].shape;
-  const int missing = from.rank() - to.rank();
-  std::vector<bool> reduced(std::max(0, from.rank()));
-  bool fits = missing >= 0;
-  for (int i = 0; i < from.rank() && fits; ++i) {
-    const dim_t target = i < missing ? 1 : to[i - missing];
-    reduced[i] = target == 1 && (i < missing || from[i] != 1);
-    fits = reduced[i] || target == from[i];
-  }
-  if (!fits) return str("shape ", from, " does not reduce to ", to);
-  Reduction reduction;
-  reduction.values = value_program(kX, args.in[0].dtype, combining_type(args.in[0].dtype, kX));
-  return reduce_to(reduction, args, reduced);
-}
+Prepared prepare_reduce_like(const PrepareArgs& args) { return prepare_sum_to(args, args.in[1].shape); }
 
 const bool registered = [] {
   for (const ReduceDef& def : reductions()) {
@@ -319,6 +305,22 @@ void ReduceParams::declare(ParamSchemaOf<ReduceParams>& s) {
   s.field("axis", &ReduceParams::axis, "Axes to reduce; all if None or empty.");
   s.field("keepdims", &ReduceParams::keepdims, "Leaves reduced axes in the result as axes of size one.");
   s.field("exclude", &ReduceParams::exclude, "Reduces the axes that are not in `axis`.");
+}
+
+Prepared prepare_sum_to(const PrepareArgs& args, const Shape& to) {
+  const Shape& from = args.in[0].shape;
+  const int missing = from.rank() - to.rank();
+  std::vector<bool> reduced(std::max(0, from.rank()));
+  bool fits = missing >= 0;
+  for (int i = 0; i < from.rank() && fits; ++i) {
+    const dim_t target = i < missing ? 1 : to[i - missing];
+    reduced[i] = target == 1 && (i < missing || from[i] != 1);
+    fits = reduced[i] || target == from[i];
+  }
+  if (!fits) return str("shape ", from, " does not reduce to ", to);
+  Reduction reduction;
+  reduction.values = value_program(kX, args.in[0].dtype, combining_type(args.in[0].dtype, kX));
+  return reduce_to(reduction, args, reduced);
 }
 
 std::vector<bool> reduced_axes(const std::optional<Shape>& axis, bool exclude, int rank, const char* op) {
