@@ -11,7 +11,7 @@ struct SoftmaxActivationParams {
   Mode mode = Mode::instance;
   static void declare(ParamSchemaOf<SoftmaxActivationParams>& s) {
     s.choice("mode", &SoftmaxActivationParams::mode, {{"channel", Mode::channel}, {"instance", Mode::instance}},
-             "Over all of a sample, or over axis 1 at each position.");
+             "Over the last axis, or over axis 1 at each position.");
   }
 };
 
@@ -32,7 +32,7 @@ void infer_dtype(InferContext& c) {
 SoftmaxView view_of(const PrepareArgs& a) {
   const Shape& shape = a.in[0].shape;
   if (a.as<SoftmaxActivationParams>().mode == Mode::channel) return SoftmaxView::along(shape, 1);
-  return {shape[0], shape.size(1, shape.rank()), 1, 1, false};
+  return SoftmaxView::along(shape, shape.rank() - 1);
 }
 
 Prepared prepare_forward(const PrepareArgs& a) {
@@ -51,7 +51,7 @@ Prepared prepare_backward(const PrepareArgs& a) {
 
 const RegisterOp softmax_activation{{
     .name = "SoftmaxActivation",
-    .doc = "Softmax over each sample ('instance') or over the channels at each position ('channel').\n\n"
+    .doc = "Softmax along the last axis ('instance') or along axis 1 ('channel').\n\n"
            "Shapes: data (n, c, ...), output the same.",
     .params = schema_of<SoftmaxActivationParams>(),
     .inputs = {"data"},
