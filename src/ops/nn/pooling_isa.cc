@@ -7,10 +7,12 @@
 #include <cstring>
 #include <limits>
 
+#include "backend/cpu/simd.h"
+
 namespace mxnet::MX_ISA {
 namespace {
 
-constexpr int kLanes = 16;
+constexpr int kGroup = 16;  // channels of the scalar code that are worked on together
 
 // A window clipped to the data; `count` is what an average divides by.
 struct Window {
@@ -57,18 +59,21 @@ C root(C x, int p) {
   return p == 1 ? x : p == 2 ? std::sqrt(x) : std::cbrt(x);
 }
 
-// `kStep`: distance between the elements of one lane group's neighbours in memory is always 1; a group is kLanes wide
-// where `kFull`, else `width`.
+template <typename T>
+struct VectorPool;
+
 template <typename T, typename Index>
 struct Pool {
   using C = compute_t<T>;
+  static constexpr bool kHasVectors = !std::is_same_v<T, double> && std::is_same_v<Index, uint8_t>;
+  static bool vectors(const PoolView& v);
 
   // ---- forward, one group of channels of one window; `pitch` is the distance between points -------------------------
   template <bool kFull>
   static void max_group(const PoolView& v, const Window& w, const T* x, T* y, Index* index, int64_t pitch, int width) {
-    const int n = kFull ? kLanes : width;
-    C best[kLanes];
-    int32_t place[kLanes];
+    const int n = kFull ? kGroup : width;
+    C best[kGroup];
+    int32_t place[kGroup];
     bool first = true;
     for (int i = 0; i < n; ++i) best[i] = std::numeric_limits<C>::lowest(), place[i] = 0;
     w.each(v, [&](int64_t offset, int64_t k) {
@@ -94,8 +99,8 @@ struct Pool {
 
   template <bool kFull>
   static void sum_group(const PoolView& v, const Window& w, const T* x, T* y, int64_t pitch, int width) {
-    const int n = kFull ? kLanes : width;
-    C sum[kLanes];
+    const int n = kFull ? kGroup : width;
+    C sum[kGroup];
     for (int i = 0; i < n; ++i) sum[i] = 0;
     if (v.type == PoolType::lp) {
       w.each(v, [&](int64_t offset, int64_t) {
@@ -120,11 +125,11 @@ struct Pool {
 
   static void window(const PoolView& v, const Window& w, const T* x, T* y, Index* index) {
     const int64_t c = v.channels;
-    for (int64_t j = 0; j + kLanes <= c; j += kLanes) group<true>(v, w, x + j, y + j, index ? index + j : nullptr, c, 0);
-    const int64_t rest = c % kLanes;
+    for (int64_t j = 0; j + kGroup <= c; j += kGroup) group<true>(v, w, x + j, y + j, index ? index + j : nullptr, c, 0);
+    const int64_t rest = c % kGroup;
     if (rest == 0) return;
-    if (c > kLanes) {  // the last full group again, shifted
-      const int64_t j = c - kLanes;
+    if (c > kGroup) {  // the last full group again, shifted
+      const int64_t j = c - kGroup;
       group<true>(v, w, x + j, y + j, index ? index + j : nullptr, c, 0);
     } else {
       group<false>(v, w, x, y, index, c, static_cast<int>(rest));
@@ -135,6 +140,10 @@ struct Pool {
     const T* x = static_cast<const T*>(in);
     T* y = static_cast<T*>(out);
     auto* index = static_cast<Index*>(places);
+    if (vectors(v)) {
+      if constexpr (kHasVectors) VectorPool<T>::forward(v, x, y, index, begin, end);
+      return;
+    }
     for (int64_t unit = begin; unit < end; ++unit) {
       if (v.layout == Layout::plain) {
         forward_plane(v, x + unit * v.in_size(), y + unit * v.out_size(),
@@ -220,6 +229,12 @@ struct Pool {
       if (!v.tiles()) {
         for (int64_t i = 0; i < v.in_size(); ++i) std::memset(static_cast<void*>(dx + i * pitch), 0, sizeof(T) * width);
       }
+      if constexpr (kHasVectors) {
+        if (!v.overlaps() && width >= kGroup && vectors(v)) {
+          VectorPool<T>::spread_block(v, dy, index, dx, width);
+          continue;
+        }
+      }
       int64_t at = 0, o[3];
       for (o[0] = 0; o[0] < v.out[0]; ++o[0]) {
         for (o[1] = 0; o[1] < v.out[1]; ++o[1]) {
@@ -233,6 +248,139 @@ struct Pool {
     }
   }
 };
+
+// ---- channels-last in vectors: float and the halves, winners stored as bytes ---------------------------------------------
+using Bytes = uint8_t __attribute__((vector_size(kVectorBytes / 4)));
+using BytesInMemory = uint8_t __attribute__((vector_size(kVectorBytes / 4), aligned(1), may_alias));
+
+inline I32 load_places(const uint8_t* p) {
+  return __builtin_convertvector(*reinterpret_cast<const BytesInMemory*>(p), I32);
+}
+inline void store_places(uint8_t* p, I32 v) {
+  *reinterpret_cast<BytesInMemory*>(p) = __builtin_convertvector(v, Bytes);
+}
+
+template <typename T>
+struct VectorPool {
+  static constexpr int kWidth = kLanes<float>;
+  static constexpr int kMaxPoints = 64;
+
+  static bool takes(const PoolView& v) {
+    return v.layout == Layout::channels_last && v.channels >= kWidth && v.kernel_size() <= kMaxPoints &&
+           !v.wide_index && v.type != PoolType::lp;
+  }
+
+  // The points of one window: offsets in elements, places, what an average divides by.
+  struct Points {
+    int count = 0;
+    float factor = 1;
+    int64_t offset[kMaxPoints];
+    int32_t place[kMaxPoints];
+
+    Points(const PoolView& v, const int64_t* o) {
+      const Window w(v, o);
+      if (v.type == PoolType::avg) factor = 1.0f / static_cast<float>(w.count);
+      w.each(v, [&](int64_t at, int64_t k) {
+        offset[count] = at * v.channels;
+        place[count++] = static_cast<int32_t>(k);
+      });
+    }
+  };
+
+  // Calls f(points, shift) for the windows of one output row: those inside the data share their points, `shift` elements
+  // further on.
+  template <typename F>
+  static void each_in_row(const PoolView& v, int64_t o0, int64_t o1, F&& f) {
+    int64_t o[3] = {o0, o1, 0};
+    const int64_t first = std::min(v.out[2], (v.pad[2] + v.stride[2] - 1) / v.stride[2]);
+    const int64_t room = v.in[2] + v.pad[2] - v.kernel[2];
+    const int64_t last = room < 0 ? first : std::clamp(room / v.stride[2] + 1, first, v.out[2]);
+    for (; o[2] < first; ++o[2]) f(Points(v, o), int64_t{0});
+    if (first < last) {
+      const Points inside(v, o);
+      for (; o[2] < last; ++o[2]) f(inside, (o[2] - first) * v.stride[2] * v.channels);
+    }
+    for (; o[2] < v.out[2]; ++o[2]) f(Points(v, o), int64_t{0});
+  }
+
+  static void max_at(const Points& points, const T* x, T* y, uint8_t* index) {
+    F32 best = load(x + points.offset[0]);
+    I32 winner = splat(points.place[0]);
+    for (int i = 1; i < points.count; ++i) {
+      const F32 value = load(x + points.offset[i]);
+      const I32 wins = value > best;
+      best = wins ? value : best;
+      winner = wins ? splat(points.place[i]) : winner;
+    }
+    store(y, best);
+    if (index) store_places(index, winner);
+  }
+
+  static void sum_at(const Points& points, const T* x, T* y, float factor) {
+    F32 sum{};
+    for (int i = 0; i < points.count; ++i) sum += load(x + points.offset[i]);
+    store(y, sum * factor);
+  }
+
+  static void forward(const PoolView& v, const T* x, T* y, uint8_t* index, int64_t begin, int64_t end) {
+    for (int64_t unit = begin; unit < end; ++unit) {
+      const T* image = x + unit / (v.out[0] * v.out[1]) * v.in_size() * v.channels;
+      int64_t at = unit * v.out[2] * v.channels;
+      each_in_row(v, unit / v.out[1] % v.out[0], unit % v.out[1], [&](const Points& points, int64_t shift) {
+        one_window(v, points, image + shift, y + at, index ? index + at : nullptr);
+        at += v.channels;
+      });
+    }
+  }
+
+  static void one_window(const PoolView& v, const Points& points, const T* x, T* y, uint8_t* index) {
+    if (points.count == 0) {
+      std::fill_n(y, v.channels, static_cast<T>(v.type == PoolType::max ? std::numeric_limits<float>::lowest() : 0.0f));
+      if (index) std::memset(index, 0, static_cast<size_t>(v.channels));
+      return;
+    }
+    for (int64_t j = 0; j < v.channels; j += kWidth) {
+      const int64_t c = std::min(j, v.channels - kWidth);  // the last group overlaps the one before
+      if (v.type == PoolType::max) max_at(points, x + c, y + c, index ? index + c : nullptr);
+      else sum_at(points, x + c, y + c, points.factor);
+    }
+  }
+
+  // One block of channels, windows that do not overlap: every point is written by one window.
+  static void spread_block(const PoolView& v, const T* dy, const uint8_t* index, T* dx, int64_t width) {
+    for (int64_t o0 = 0; o0 < v.out[0]; ++o0) {
+      for (int64_t o1 = 0; o1 < v.out[1]; ++o1) {
+        each_in_row(v, o0, o1, [&](const Points& points, int64_t shift) {
+          spread_one(v, points, dy, index, dx + shift, width);
+          dy += v.channels;
+          if (index) index += v.channels;
+        });
+      }
+    }
+  }
+
+  static void spread_one(const PoolView& v, const Points& points, const T* dy, const uint8_t* index, T* dx,
+                         int64_t width) {
+    for (int64_t j = 0; j < width; j += kWidth) {
+      const int64_t c = std::min(j, width - kWidth);
+      const F32 g = load(dy + c);
+      if (v.type == PoolType::max) {
+        const I32 winner = load_places(index + c);
+        for (int i = 0; i < points.count; ++i) {
+          store(dx + points.offset[i] + c, winner == splat(points.place[i]) ? g : F32{});
+        }
+      } else {
+        for (int i = 0; i < points.count; ++i) store(dx + points.offset[i] + c, g * points.factor);
+      }
+    }
+  }
+};
+
+template <typename T, typename Index>
+bool Pool<T, Index>::vectors(const PoolView& v) {
+  if constexpr (kHasVectors) return VectorPool<T>::takes(v);
+  return false;
+}
 
 template <typename F>
 void pick(const PoolView& v, F&& f) {
