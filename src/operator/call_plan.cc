@@ -41,11 +41,16 @@ void write_key(WordBuffer& key, const CallSignature& s) {
   uint64_t bits = s.training && s.op.flags.training_mode;
   for (size_t i = 0; i < s.req.size() && i < 24; ++i) bits |= static_cast<uint64_t>(s.req[i]) << (2 * i + 1);
   key.add(bits | static_cast<uint64_t>(s.in.size()) << 50);
-  for (const NDArray* a : s.in) {
-    const Shape& shape = a->shape();
-    key.add(static_cast<uint64_t>(a->dtype()) | static_cast<uint64_t>(a->layout()) << 8 |
-            static_cast<uint64_t>(shape.rank()) << 16);
+  const auto add_array = [&key](const NDArray& a) {
+    const Shape& shape = a.shape();
+    const Layout layout = a.is_none() ? Layout::plain : a.layout();
+    key.add(static_cast<uint64_t>(a.dtype()) | static_cast<uint64_t>(layout) << 8 |
+            static_cast<uint64_t>(shape.rank()) << 16 | static_cast<uint64_t>(a.is_none()) << 32);
     key.add(reinterpret_cast<const uint64_t*>(shape.data()), static_cast<size_t>(shape.rank()));
+  };
+  for (const NDArray* a : s.in) add_array(*a);
+  if (s.in.empty()) {
+    for (const NDArray& a : s.given) add_array(a);
   }
   const std::vector<uint64_t>& params = s.params->key();
   key.add(params.data(), params.size());
@@ -98,6 +103,9 @@ Ref<CallPlan> build(const CallSignature& s, std::span<const TensorSpec> known_ou
   const size_t n_out = s.req.size();
   if (known_out.empty()) {
     plan->out.assign(n_out, {Shape::unknown(), DType::unknown, Layout::plain});
+    for (size_t i = 0; s.in.empty() && i < s.given.size(); ++i) {
+      if (!s.given[i].is_none()) plan->out[i] = {s.given[i].shape(), s.given[i].dtype(), Layout::plain};
+    }
     infer_all(s.op, *s.params, plan->in, plan->out);
   } else {
     plan->out.assign(known_out.begin(), known_out.end());

@@ -25,11 +25,12 @@ struct CallPlan : Counted<CallPlan> {
   bool direct = false;     // no relayout of inputs, no scratch, no random numbers, nothing mutated
 };
 
-// One call's signature. `given` tells which outputs the caller brought.
+// One call's signature.
 struct CallSignature {
   const OpDef& op;
   const Ref<Params>& params;
   std::span<const NDArray* const> in;
+  std::span<const NDArray> given;      // outputs that the caller brought; operators without inputs take their shape
   std::span<const Req> req;  // one per output, residuals too
   bool training;
 };

@@ -241,7 +241,7 @@ void invoke(const OpDef& op, const Ref<Params>& params, std::span<const NDArray*
       if (op.is_mutated(*params, static_cast<int>(i))) in[i]->make_plain(true);
     }
   }
-  const CallSignature signature{op, params, in, req, options.training};
+  const CallSignature signature{op, params, in, out, req, options.training};
   Ref<CallPlan> plan = op.data_shape ? plan_from_data(signature) : find_call_plan(signature);
   if (settle_layouts(*plan, out)) plan = find_call_plan(signature);
 

@@ -262,6 +262,17 @@ Prepared prepare_sample(const PrepareArgs& args) {
 
 // ---- the three operators -------------------------------------------------------------------------------------------
 
+// What the call asks for, else what a given output has, else one float32.
+template <class P>
+void infer_asked_shape(InferContext& c) {
+  if (c.as<P>().shape || !c.out[0].shape.rank_known()) c.merge_out(0, c.as<P>().shape.value_or(Shape{1}));
+}
+template <class P>
+void infer_asked_dtype(InferContext& c) {
+  const DType given = c.out[0].dtype == DType::unknown ? DType::f32 : c.out[0].dtype;
+  set_float_dtype(c, c.as<P>().dtype.value_or(given));
+}
+
 template <class D>
 OpDef fixed_op(std::vector<std::string> aliases) {
   using P = FixedParams<D>;
@@ -270,8 +281,7 @@ OpDef fixed_op(std::vector<std::string> aliases) {
           .aliases = std::move(aliases),
           .params = schema_of<P>(),
           .inputs = Inputs(std::initializer_list<const char*>{}),
-          .infer = {[](InferContext& c) { c.merge_out(0, c.as<P>().shape.value_or(Shape{1})); },
-                    [](InferContext& c) { set_float_dtype(c, c.as<P>().dtype.value_or(DType::f32)); }},
+          .infer = {infer_asked_shape<P>, infer_asked_dtype<P>},
           .gradient = Gradient::zero(),
           .kernels = {{"philox", prepare_numbers<D, P>}},
           .flags = {.random = true}};
@@ -400,7 +410,7 @@ const RegisterOp randint{{
     .aliases = {"random_randint", "_npi_random_randint"},
     .params = schema_of<RandintParams>(),
     .inputs = Inputs(std::initializer_list<const char*>{}),
-    .infer = {[](InferContext& c) { c.merge_out(0, c.as<RandintParams>().shape.value_or(Shape{1})); }, infer_randint_dtype},
+    .infer = {infer_asked_shape<RandintParams>, infer_randint_dtype},
     .gradient = Gradient::zero(),
     .kernels = {{"philox", prepare_randint}},
     .flags = {.random = true}}};
