@@ -93,10 +93,6 @@ void Core::submit(Op* op) {
   wake_threads(wake);
 }
 
-bool Core::has_room() const {
-  return live_count_ <= options_.run_ahead_ops / 2 && live_bytes_ <= options_.run_ahead_bytes / 2;
-}
-
 // Closes the variables to new inline work. Returns the variable that inline work is using, or null.
 Var* Core::reserve(Op* op, bool* writing) {
   const std::span<Dep> deps = op->deps();

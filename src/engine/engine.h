@@ -85,7 +85,7 @@ class Engine {
     bool naive = false;        // everything runs on the caller before push returns
     bool force_queue = false;  // try_begin_inline always refuses
     int64_t run_ahead_ops = 256;
-    int64_t run_ahead_bytes = int64_t{2} << 30;
+    int64_t run_ahead_bytes = int64_t{16} << 20;  // two operations may always be queued
     static Options from_settings();
   };
 

@@ -169,9 +169,14 @@ bool Core::sleep(Lock& lock, std::condition_variable& cv, bool interruptible, Co
   return !interrupted;
 }
 
+bool Core::has_room() const {
+  if (live_count_ <= 1) return live_count_ < options_.run_ahead_ops;  // the worker never runs dry
+  return live_count_ <= options_.run_ahead_ops / 2 && live_bytes_ <= options_.run_ahead_bytes / 2;
+}
+
 void Core::wait_for_room(Lock& lock, int64_t bytes) {
   const bool full =
-      live_count_ >= options_.run_ahead_ops || (live_count_ > 0 && live_bytes_ + bytes > options_.run_ahead_bytes);
+      live_count_ >= options_.run_ahead_ops || (live_count_ >= 2 && live_bytes_ + bytes > options_.run_ahead_bytes);
   if (!full || thread_state().worker) return;
   ++room_waiters_;  // until half is done: one wake-up for many operations
   sleep(lock, room_cv_, false, [this] { return has_room(); });

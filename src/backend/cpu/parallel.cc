@@ -3,13 +3,22 @@
 
 #include <omp.h>
 
+#include <chrono>
+
 #include "base/env.h"
 #include "engine/engine.h"
 
 namespace mxnet::cpu {
 namespace {
 
-thread_local constinit int team = 0;  // 0: not asked yet on this thread
+using Clock = std::chrono::steady_clock;
+using namespace std::chrono_literals;
+
+constexpr auto kLate = 300us;   // after it, a thread of the team must have had no core
+constexpr int kLossShare = 16;  // at most one part in so many of the time goes into waiting for such threads
+
+thread_local constinit int team = 0;                   // 0: not asked yet on this thread
+thread_local constinit Clock::time_point alone_until;  // no regions from this thread before it
 
 // Takes pieces until none is left. After a failure the rest is skipped.
 struct Chunks {
@@ -32,13 +41,46 @@ struct Chunks {
       if (!failed.exchange(true)) error = std::current_exception();
     }
   }
+  // Returns how many pieces it took.
   template <typename While>
-  void work(While more) {
+  int work(While more) {
     const int saved = std::exchange(team, 1);
-    while (left() && more()) take_one();
+    int taken = 0;
+    for (; left() && more(); ++taken) take_one();
     team = saved;
+    return taken;
   }
 };
+
+// The whole team is started even for few pieces: libgomp ends threads that a smaller region does not want.
+//
+// A region ends when its last thread does, and on a busy machine that thread may not even have begun: it waits for a
+// core, for milliseconds. After such an end the owner works alone for a while.
+void run_region(Chunks& chunks, int threads) {
+  const Clock::time_point begin = Clock::now();
+  Clock::time_point own_end;
+  int own_pieces = 0;
+#pragma omp parallel num_threads(threads)
+  {
+    const int taken = chunks.work([] { return true; });
+    if (omp_get_thread_num() == 0) {
+      own_end = Clock::now();
+      own_pieces = taken;
+    }
+  }
+  const Clock::time_point end = Clock::now();
+  const Clock::duration late = end - own_end;
+  if (late > kLate && own_pieces > 0 && late > kLate + 2 * (own_end - begin) / own_pieces) {
+    alone_until = end + late * kLossShare / (threads - 1);
+  }
+}
+
+// Two threads on two cores, and a caller that is about to push more: with a team there would be three. So the owner
+// goes on alone until the caller waits.
+bool should_stay_alone(int threads) {
+  return (threads == 2 && Engine::caller_is_busy()) ||
+         (alone_until != Clock::time_point() && Clock::now() < alone_until);
+}
 
 }  // namespace
 
@@ -64,17 +106,10 @@ TeamScope::~TeamScope() {
   team = saved_;
 }
 
-// Two threads on two cores, and a caller that is about to push more: with a team there would be three, and each end of
-// a region would wait for the one that has no core. So this thread goes on alone until the caller waits.
-//
-// The whole team is started even for few pieces: libgomp ends threads that a smaller region does not want.
 void detail::run_chunks(int64_t n, int64_t chunk, int threads, Body body, void* context) {
   Chunks chunks{n, chunk, body, context};
-  if (threads == 2) chunks.work([] { return Engine::caller_is_busy(); });
-  if (chunks.left()) {
-#pragma omp parallel num_threads(threads)
-    chunks.work([] { return true; });
-  }
+  chunks.work([threads] { return should_stay_alone(threads); });
+  if (chunks.left()) run_region(chunks, threads);
   if (chunks.error) std::rethrow_exception(chunks.error);
 }
 
