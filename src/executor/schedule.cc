@@ -8,6 +8,7 @@
 
 #include "base/env.h"
 #include "base/small_array.h"
+#include "executor/fusion.h"
 #include "executor/memory_plan.h"
 #include "executor/passes.h"
 #include "ndarray/copy.h"
@@ -55,8 +56,10 @@ class Builder {
   Schedule build() {
     add_sources();
     const std::vector<Node*> order = needed_nodes();
-    count_uses(order);
-    for (Node* node : order) emit(*node);
+    const std::vector<Unit> units = grouped(order);
+    for (const Unit& unit : units) count_uses(unit);
+    count_demands();
+    for (const Unit& unit : units) emit(unit);
     for (size_t t = 0; t < request_.targets.size(); ++t) {
       if (!satisfied_[t]) finish_target(t);
     }
@@ -105,20 +108,46 @@ class Builder {
     return order;
   }
 
-  void count_uses(const std::vector<Node*>& order) {
-    for (const Node* node : order) {
+  std::vector<Unit> grouped(const std::vector<Node*>& order) {
+    if (request_.fuse) {
+      return fuse_elementwise(order, request_.specs, [&](const Entry& e) { return is_source_.contains(key_of(e)); });
+    }
+    std::vector<Unit> units;
+    for (Node* node : order) units.push_back({node});
+    return units;
+  }
+
+  // What a unit reads from outside; each entry once for a fused one.
+  std::vector<Entry> inputs_of(const Unit& unit) const {
+    if (ignores_data(*unit[0])) return {};
+    if (unit.size() == 1) return unit[0]->inputs;
+    std::vector<Entry> inputs;
+    for (const Node* node : unit) {
+      for (const Entry& in : node->inputs) {
+        const bool inside =
+            !is_source_.contains(key_of(in)) && std::find(unit.begin(), unit.end(), in.node.get()) != unit.end();
+        if (!inside && std::find(inputs.begin(), inputs.end(), in) == inputs.end()) inputs.push_back(in);
+      }
+    }
+    return inputs;
+  }
+
+  void count_uses(const Unit& unit) {
+    for (const Node* node : unit) {
       const auto& specs = request_.specs.of.at(node);
       for (int i = 0; i < node->num_all_outputs(); ++i) {
         const EntryKey key{node, i};
         if (!is_source_.contains(key)) values_[key].spec = specs[static_cast<size_t>(i)];
       }
-      if (ignores_data(*node)) continue;
-      for (const Entry& in : node->inputs) {
-        ValueState& value = values_.at(key_of(in));
-        ++value.uses;
-        if (value.storage >= 0) ++storages_[static_cast<size_t>(value.storage)].live_uses;
-      }
     }
+    for (const Entry& in : inputs_of(unit)) {
+      ValueState& value = values_[key_of(in)];
+      ++value.uses;
+      if (value.storage >= 0) ++storages_[static_cast<size_t>(value.storage)].live_uses;
+    }
+  }
+
+  void count_demands() {
     for (size_t t = 0; t < request_.targets.size(); ++t) {
       values_.at(key_of(request_.targets[t].entry)).targets.push_back(static_cast<int>(t));
     }
@@ -147,13 +176,13 @@ class Builder {
 
   template <typename Run>
   void own_step(const std::string& name, std::vector<int> in, std::vector<int> out, int64_t cost, Run run) {
-    Step step;
+    PlanStep step;
     step.kernel = make_kernel(std::move(run), cost);
     step.name = name;
     push_step(std::move(step), {std::move(in), std::move(out), -1});
   }
 
-  void push_step(Step step, Refs refs) {
+  void push_step(PlanStep step, Refs refs) {
     for (const auto* list : {&refs.in, &refs.out}) {
       for (const int s : *list) {
         if (s >= 0) storages_[static_cast<size_t>(s)].last = std::max(storages_[static_cast<size_t>(s)].last, now());
@@ -193,17 +222,74 @@ class Builder {
   }
 
   // ---- one node -----------------------------------------------------------------------------------------------------
-  void emit(Node& node) {
-    if (ignores_data(node))
+  void emit(const Unit& unit) {
+    Node& node = *unit[0];
+    if (unit.size() > 1)
+      emit_fused(unit);
+    else if (ignores_data(node))
       emit_fill(node);
     else if (!emit_alias(node))
       emit_kernel(node);
-    if (ignores_data(node)) return;
-    for (const Entry& in : node.inputs) {
+    for (const Entry& in : inputs_of(unit)) {
       ValueState& value = values_.at(key_of(in));
       --value.uses;
       --storage_of(value).live_uses;
     }
+  }
+
+  // Arrays of the common shape are read in the layout of the first of them, others in plain order.
+  void emit_fused(const Unit& unit) {
+    const std::vector<Entry> inputs = inputs_of(unit);
+    const Shape& shape = request_.specs.of.at(unit[0])[0].shape;
+    std::vector<TensorSpec> in, out;
+    for (const Entry& e : inputs) in.push_back(values_.at(key_of(e)).spec);
+    const auto full = std::find_if(in.begin(), in.end(), [&](const TensorSpec& s) { return s.shape == shape; });
+    const Layout layout = full == in.end() ? Layout::plain : full->layout;
+    Refs refs;
+    std::vector<bool> reordered;
+    for (size_t i = 0; i < in.size(); ++i) {
+      const Layout wanted = in[i].shape == shape ? layout : Layout::plain;
+      reordered.push_back(wanted != in[i].layout);
+      in[i].layout = wanted;
+      refs.in.push_back(in_layout(key_of(inputs[i]), wanted));
+    }
+    std::vector<Entry> outputs;
+    std::vector<Req> req;
+    for (Node* node : unit) {
+      const Req wanted = requests(*node)[0];
+      if (wanted == Req::null) continue;
+      ValueState& value = values_.at({node, 0});
+      value.spec.layout = layout;
+      outputs.push_back({Ref<Node>(node), 0});
+      out.push_back(value.spec);
+      req.push_back(wanted);
+    }
+    std::vector<bool> taken = std::move(reordered);
+    for (size_t k = 0; k < outputs.size(); ++k) {
+      ValueState& value = values_.at(key_of(outputs[k]));
+      value.storage = fused_output(value, req[k], inputs, in, taken);
+      refs.out.push_back(value.storage);
+    }
+    PlanStep step;
+    step.op = unit.back()->op;
+    step.name = unit[0]->name + ".." + unit.back()->name;
+    step.kernel = make_fused_kernel({unit, inputs, in, outputs, out, req, request_.specs});
+    push_step(std::move(step), std::move(refs));
+  }
+
+  int fused_output(ValueState& value, Req req, const std::vector<Entry>& inputs, const std::vector<TensorSpec>& in,
+                   std::vector<bool>& taken) {
+    if (req == Req::add) return target_storage(value.targets[0], value);
+    if (!value.saved && value.targets.empty()) {
+      for (size_t i = 0; i < inputs.size(); ++i) {
+        ValueState& input = values_.at(key_of(inputs[i]));
+        if (taken[i] || !(in[i] == value.spec) || !dies_here(input)) continue;
+        taken[i] = true;
+        storage_of(input).live_uses += value.uses;
+        return input.storage;
+      }
+    }
+    return output_storage(value, value.uses);
   }
 
   void emit_fill(Node& node) {
@@ -249,7 +335,7 @@ class Builder {
     for (const Entry& e : node.inputs) in.push_back(values_.at(key_of(e)).spec);
     const std::vector<Req> req = requests(node);
 
-    Step step;
+    PlanStep step;
     step.op = &op;
     step.name = node.name;
     step.params = node.params;
@@ -318,6 +404,12 @@ class Builder {
     return values_.at(key_of(node.inputs[static_cast<size_t>(input)]));
   }
 
+  // The unit being emitted is the last to read the value's memory, and may overwrite it.
+  bool dies_here(const ValueState& value) {
+    const Storage& storage = storage_of(value);
+    return storage.in_arena && !storage.saved && storage.live_uses == 1;
+  }
+
   // The input whose memory output 0 may overwrite; -1 if there is none.
   int in_place_of(const Node& node, const ValueState& out, const std::vector<Layout>& wanted,
                   const std::vector<TensorSpec>& in) {
@@ -325,11 +417,8 @@ class Builder {
     if (!flags.elementwise && !flags.inplace) return -1;
     const size_t candidates = flags.elementwise ? node.inputs.size() : std::min<size_t>(1, node.inputs.size());
     for (size_t i = 0; i < candidates; ++i) {
-      const ValueState& value = value_at(static_cast<int>(i), node);
-      const Storage& storage = storage_of(value);
-      const bool dying = storage.in_arena && !storage.saved && storage.live_uses == 1;
-      const bool same = in[i].shape == out.spec.shape && in[i].dtype == out.spec.dtype;
-      if (dying && same && wanted[i] == in[i].layout && in[i].layout == out.spec.layout) return static_cast<int>(i);
+      const bool same = in[i] == out.spec && wanted[i] == in[i].layout;
+      if (same && dies_here(value_at(static_cast<int>(i), node))) return static_cast<int>(i);
     }
     return -1;
   }
@@ -422,7 +511,7 @@ class Builder {
       return at;
     };
     for (size_t i = 0; i < refs_.size(); ++i) {
-      Step& step = schedule_.steps[i];
+      PlanStep& step = schedule_.steps[i];
       for (const int s : refs_[i].in) step.in.push_back(locate(s));
       for (const int s : refs_[i].out) step.out.push_back(locate(s));
       if (refs_[i].scratch >= 0) step.scratch_offset = locate(refs_[i].scratch).offset;
@@ -445,7 +534,7 @@ void* address(std::span<void* const> bases, const Location& at) {
 
 constexpr int kNaNByte = 0xFF;
 
-void run_step(const Step& step, std::span<void* const> bases, const random::Stream& stream) {
+void run_step(const PlanStep& step, std::span<void* const> bases, const random::Stream& stream) {
   SmallArray<void*, 24> pointers(step.in.size() + step.out.size());
   size_t n = 0;
   for (const Location& at : step.in) pointers[n++] = address(bases, at);
@@ -463,9 +552,9 @@ void Schedule::run(std::span<void*> bases, const random::Stream& stream) const {
   Scratch scratch;
   bases[kArenaBase] = scratch.bytes(arena_bytes);
   if (env::settings().debug.poison) std::memset(bases[kArenaBase], kNaNByte, arena_bytes);
-  const Step* current = nullptr;
+  const PlanStep* current = nullptr;
   try {
-    for (const Step& step : steps) {
+    for (const PlanStep& step : steps) {
       current = &step;
       run_step(step, bases, stream);
     }

@@ -24,7 +24,7 @@ inline constexpr int kArenaBase = 0;  // memory of one run
 inline constexpr int kFrameBase = 1;  // memory that lives from a forward to its backward
 inline constexpr int kFirstSlot = 2;  // arrays
 
-struct Step {
+struct PlanStep {
   std::unique_ptr<Kernel> kernel;
   Ref<Params> params;
   std::string name;           // of the node, for errors
@@ -47,7 +47,7 @@ class Schedule {
   // bases[kArenaBase] is set by the run itself.
   void run(std::span<void*> bases, const random::Stream& stream) const;
 
-  std::vector<Step> steps;
+  std::vector<PlanStep> steps;
   size_t arena_bytes = 0;
   size_t frame_bytes = 0;
   int64_t cost_ns = 0;
@@ -79,6 +79,7 @@ struct ScheduleRequest {
   int num_bases = kFirstSlot;
   bool training = false;
   int team = 1;
+  bool fuse = true;
 };
 
 // Schedules what the targets and saved entries need and the sources do not give.

@@ -258,7 +258,7 @@ std::string Symbol::to_json() const {
     const int number = static_cast<int>(id.size());
     id[node] = number;
     if (node->is_variable()) arguments.push_back(number);
-    row_ptr.push_back(row_ptr.back() + node->num_outputs());
+    row_ptr.push_back(row_ptr.back() + node->num_all_outputs());
     nodes += (number ? ", \n" : "") + node_text(*node, id);
   }
   std::vector<EntryText> heads;
