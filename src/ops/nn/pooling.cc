@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "ops/nn/pooling.h"
 
+#include <cstring>
 #include <optional>
 
 #include "backend/cpu/parallel.h"
@@ -122,7 +123,7 @@ void infer_shape(InferContext& c) {
     }
   }
   c.merge_out(0, out);
-  c.merge_out(static_cast<int>(residual), p.pool_type == PoolType::max ? c.out[0].shape : Shape{0});
+  c.merge_out(static_cast<int>(residual), p.pool_type == PoolType::max ? c.out[0].shape : Shape{1});
 }
 
 template <typename P>
@@ -177,6 +178,7 @@ Prepared prepare_forward(const PrepareArgs& a) {
   if (v.type == PoolType::max) a.out[1].layout = v.layout;
   return make_kernel([v](const KernelCall& call) {
     void* index = v.type == PoolType::max ? call.out[1] : nullptr;
+    if (v.type != PoolType::max && call.out[1]) std::memset(call.out[1], 0, v.wide_index ? 4 : 1);
     const int64_t each = std::max<int64_t>(1, v.batch * v.channels * v.out_size() * v.kernel_size() /
                                                   std::max<int64_t>(1, v.forward_units()));
     cpu::parallel_for(v.forward_units(), std::max<int64_t>(1, 16384 / each), [&](int64_t begin, int64_t end) {
