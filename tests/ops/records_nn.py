@@ -514,6 +514,9 @@ def along(vector, axis, ndim):
     return vector.reshape([-1 if d == axis % ndim else 1 for d in range(ndim)])
 
 
+DEFAULT_EPS = single(1e-3)
+
+
 def batch_norm(
     x,
     gamma,
@@ -521,7 +524,7 @@ def batch_norm(
     mean,
     var,
     axis=1,
-    eps=single(1e-3),
+    eps=DEFAULT_EPS,
     momentum=None,
     fix_gamma=True,
     use_global_stats=False,
