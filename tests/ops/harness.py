@@ -62,6 +62,7 @@ class Record:
     grad_dtype: str = "float64"
     rtol: dict = dataclasses.field(default_factory=dict)
     atol: float = None
+    cast: tuple = None  # inputs that take the dtype under test; None: data and mutated ones
     mutated: tuple = ()  # inputs that are written; the reference gives them after the outputs
     random: bool = False  # outputs are drawn: `check` judges them
     check: callable = None  # (outputs, inputs, params) -> None
@@ -70,7 +71,6 @@ class Record:
     oracle: bool = True
     out: bool = True  # works with out=
     inplace: bool = True
-    float_only_result: bool = False
 
     def make_samples(self):
         return self.samples(np.random.default_rng(zlib.crc32(self.name.encode())))
@@ -149,10 +149,10 @@ def dtype_name(array):
 
 def make_inputs(rec, sample, dtype=None):
     """Arrays of a sample: data inputs in `dtype`, the others as they are."""
-    data = rec.data_inputs(sample)
+    chosen = rec.cast if rec.cast is not None else [*rec.data_inputs(sample), *rec.mutated]
     arrays = []
     for i, x in enumerate(sample.inputs):
-        cast = dtype if (i in data or i in rec.mutated) else None
+        cast = dtype if i in chosen else None
         if cast and cast in INTEGERS:
             arrays.append(mx.nd.array(x, dtype=cast))
         else:
@@ -214,7 +214,7 @@ def check_value(rec, sample, dtype="float32"):
     want = expected(rec, arrays, sample.params) if rec.reference else None
     with scope(sample):
         got = call(rec, arrays, sample.params)
-    got += [arrays[i] for i in mutated_of(rec, sample)]
+    got += [arrays[i] for i in rec.mutated]
     mx.nd.waitall()
     if rec.check:
         rec.check([to_numpy(g) for g in got], [np.asarray(x) for x in sample.inputs], sample.params)
@@ -222,10 +222,6 @@ def check_value(rec, sample, dtype="float32"):
         assert len(got) == len(want), f"{rec.name}: {len(got)} outputs, expected {len(want)}"
         for k, (g, w) in enumerate(zip(got, want, strict=True)):
             assert_close(to_numpy(g), w, rec, dtype, f"output {k}")
-
-
-def mutated_of(rec, sample):
-    return rec.mutated(sample) if callable(rec.mutated) else rec.mutated
 
 
 def check_random(rec, sample, arrays):

@@ -42,8 +42,8 @@ const UpdateTable& update_table() {
 UpdateFn find_update(Rule rule, DType dtype, bool with_master) {
   const auto& row = update_table().fn[static_cast<int>(rule)];
   switch (dtype) {
-    case DType::f32: return row[0];
-    case DType::f64: return row[1];
+    case DType::f32: return row[with_master ? 6 : 0];
+    case DType::f64: return with_master ? nullptr : row[1];
     case DType::f16: return row[with_master ? 4 : 2];
     case DType::bf16: return row[with_master ? 5 : 3];
     default: return nullptr;

@@ -47,9 +47,9 @@ struct UpdateArrays {
 
 using UpdateFn = void (*)(const UpdateArrays& arrays, const UpdateScalars& scalars, int64_t begin, int64_t end);
 
-// [rule][type]: f32, f64, f16, bf16, then f16 and bf16 with a master weight.
+// [rule][type]: f32, f64, f16, bf16, then f16, bf16 and f32 with a master weight.
 struct UpdateTable {
-  UpdateFn fn[static_cast<int>(Rule::count)][6];
+  UpdateFn fn[static_cast<int>(Rule::count)][7];
 };
 const UpdateTable& update_table();
 

@@ -202,6 +202,9 @@ void narrow(const float* from, bfloat16_t* to, int64_t n) {
   for (int64_t i = 0; i < n; ++i) to[i].bits = bfloat16_t::encode(from[i]);
 }
 
+void widen(const float* from, float* to, int64_t n) { std::copy_n(from, n, to); }
+void narrow(const float* from, float* to, int64_t n) { std::copy_n(from, n, to); }
+
 // Output and states may be the memory that was read: each element is read before it is written.
 template <class R, typename C>
 void loop(const Numbers<C>& p, C* out, const C* weight, const C* grad, C* const* state, int64_t n) {
@@ -261,7 +264,7 @@ void update_master(const UpdateArrays& a, const UpdateScalars& scalars, int64_t 
 
 #define MXNET_RULE_ROW(R)                                                        \
   {update_plain<R, float>,     update_plain<R, double>,  update_half<R, half_t>, \
-   update_half<R, bfloat16_t>, update_master<R, half_t>, update_master<R, bfloat16_t>}
+   update_half<R, bfloat16_t>, update_master<R, half_t>, update_master<R, bfloat16_t>, update_master<R, float>}
 
 }  // namespace
 

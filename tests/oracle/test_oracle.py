@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The samples of the operator records, here and in MXNet 1.9.1: equal outputs, written inputs and gradients.
+
+Needs the interpreter of an environment with mxnet 1.9.1 in MXNET_ORACLE_PYTHON; skipped without.
+"""
+
+import os
+import pathlib
+import pickle
+import select
+import struct
+import subprocess
+
+import numpy as np
+import pytest
+
+import mxnet as mx
+from ops import harness
+
+PYTHON = os.environ.get("MXNET_ORACLE_PYTHON", "")
+WORKER = pathlib.Path(__file__).with_name("worker.py")
+pytestmark = pytest.mark.skipif(
+    not PYTHON or not os.path.exists(PYTHON), reason="MXNET_ORACLE_PYTHON names no interpreter"
+)
+
+
+def pack(array):
+    array = np.ascontiguousarray(array)
+    return array.dtype.str, array.shape, array.tobytes()
+
+
+def unpack(packed):
+    dtype, shape, data = packed
+    return np.frombuffer(data, dtype).reshape(shape)
+
+
+class Oracle:
+    """One process of 1.9.1, started again when a call takes it down."""
+
+    def __init__(self):
+        self.process = None
+
+    def ask(self, call):
+        if self.process is None or self.process.poll() is not None:
+            self.process = subprocess.Popen(
+                [PYTHON, str(WORKER)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+            )
+        data = pickle.dumps(call, protocol=4)
+        self.process.stdin.write(struct.pack("<q", len(data)) + data)
+        self.process.stdin.flush()
+        return pickle.loads(self.read(struct.unpack("<q", self.read(8))[0]))
+
+    def read(self, count):
+        data = b""
+        while len(data) < count:
+            if not select.select([self.process.stdout], [], [], 60)[0]:
+                self.process.kill()
+                raise AssertionError("1.9.1 did not answer within a minute")
+            part = os.read(self.process.stdout.fileno(), count - len(data))
+            if not part:
+                raise AssertionError(f"1.9.1 died with code {self.process.wait()}")
+            data += part
+        return data
+
+    def close(self):
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+
+
+@pytest.fixture(scope="module")
+def oracle():
+    client = Oracle()
+    yield client
+    client.close()
+
+
+def cases():
+    harness.load_records()
+    return [
+        pytest.param(rec, sample, id=f"{rec.name}-{i}")
+        for rec in harness.RECORDS.values()
+        if rec.oracle and not rec.random
+        for i, sample in enumerate(rec.make_samples())
+        if sample.oracle
+    ]
+
+
+def close(rec, got, want, what):
+    tolerance = max(rec.rtol.get("float32", 1e-5), 1e-5)
+    assert got.shape == want.shape, f"{rec.name}: {what}: shape {got.shape}, in 1.9.1 {want.shape}"
+    np.testing.assert_allclose(
+        np.asarray(got, np.float64),
+        np.asarray(want, np.float64),
+        rtol=tolerance,
+        atol=max(rec.atol or 0, 1e-5),
+        err_msg=f"{rec.name}: {what}",
+    )
+
+
+@pytest.mark.parametrize("rec,sample", cases())
+def test_same_as_mxnet_1_9(oracle, rec, sample):
+    inputs = [np.asarray(x, np.float32) if x.dtype == np.float64 else x for x in sample.inputs]
+    arrays = [mx.nd.array(x, dtype=x.dtype.name) for x in inputs]
+    with harness.scope(sample):
+        outs = harness.call(rec, arrays, sample.params)
+    grad = (
+        rec.data_inputs(sample) if rec.grad and sample.grad and len(harness.differentiable(outs)) == len(outs) else []
+    )
+    heads = [h.astype(np.float32) for h in harness.make_heads(outs)]
+    theirs = oracle.ask(
+        {
+            "name": rec.name,
+            "inputs": [pack(x) for x in inputs],
+            "params": sample.params,
+            "train": sample.train,
+            "grad": grad,
+            "heads": [pack(h) for h in heads],
+            "written": list(rec.mutated),
+        }
+    )
+    assert "error" not in theirs, f"{rec.name}: 1.9.1 says {theirs['error']}"
+    assert len(outs) == len(theirs["outputs"])
+    for k, (got, want) in enumerate(zip(outs, theirs["outputs"], strict=True)):
+        close(rec, got.asnumpy(), unpack(want), f"output {k}")
+        assert harness.dtype_name(got) == unpack(want).dtype.name, f"{rec.name}: dtype of output {k}"
+    for i, want in zip(rec.mutated, theirs["written"], strict=True):
+        close(rec, arrays[i].asnumpy(), unpack(want), f"written input {i}")
+    fresh = [mx.nd.array(x, dtype=x.dtype.name) for x in inputs]
+    ours = harness.gradients(rec, sample, fresh) if grad else []
+    for i, got, want in zip(grad, ours, theirs["gradients"], strict=True):
+        close(rec, got.asnumpy(), unpack(want), f"gradient of input {i}")
