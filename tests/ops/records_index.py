@@ -224,7 +224,7 @@ record(
         Sample([np.array([[3.0, 1, 2], [0, 5, 4], [1, 1, 1]])]),
         Sample([np.array([[3.0, 1, 2], [0, 5, 4], [1, 1, 1]])], dict(is_ascend=False)),
         Sample([distinct(rng, 3, 4)], dict(axis=None, dtype="int32")),
-        Sample([np.array([1, np.nan, 3, -0.0, 0.0, -np.inf, np.inf])], oracle=False),
+        Sample([np.array([1, np.nan, 3, -0.0, 0.0, -np.inf])], oracle=False),
         Sample([rng.integers(0, 50, 9000).astype(float)], dict(dtype="int32")),
     ],
 )
@@ -264,7 +264,7 @@ record(
     grad=True,
     reference=sequence_mask,
     samples=lambda rng: [
-        Sample([normal(rng, 3, 2, 2), index(1, 3)], dict(USED, value=-1)),
+        Sample([normal(rng, 3, 2, 2), index(1, 3)], dict(USED, value=2)),
         Sample([normal(rng, 3, 2)]),
         Sample([normal(rng, 3, 2, 2), index(1, 2, 0)], dict(USED, axis=1)),
         Sample([normal(rng, 3, 2), index(-4, 9)], USED, oracle=False),

@@ -113,9 +113,9 @@ def lamb2(w, g, r1, r2, lr, lower_bound=-1, upper_bound=-1):
 
 
 def arrays(rng, states, positive=()):
-    """Weight, gradient, states; a state named in `positive` is a mean of squares."""
+    """Weight, gradient, states; a state named in `positive` is a mean of squares, another one small."""
     found = [rng.standard_normal(SHAPE) for _ in range(2 + states)]
-    return [np.abs(x) + 0.5 if i - 2 in positive else x for i, x in enumerate(found)]
+    return [np.abs(x) + 1 if i - 2 in positive else x * 0.3 if i > 1 else x for i, x in enumerate(found)]
 
 
 def add(name, reference, states, params, positive=(), plain=None, grad_text="grad"):
@@ -177,7 +177,7 @@ add(
     "rmspropalex_update",
     rmsprop_alex,
     3,
-    dict(COMMON, epsilon=0.1, clip_weights=2),
+    dict(COMMON, epsilon=5, clip_weights=2),
     positive=(0,),
     plain=dict(lr=0.1, epsilon=5),
 )

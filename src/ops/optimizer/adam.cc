@@ -7,7 +7,7 @@
 namespace mxnet::ops {
 namespace {
 
-constexpr double kBeta1 = 0.899999976, kBeta2 = 0.999000013, kEpsilon = 9.99999994e-09;
+constexpr double kBeta1 = 0.9, kBeta2 = 0.999, kEpsilon = 1e-8;
 
 template <class P>
 void declare_betas(ParamSchemaOf<P>& s) {
@@ -150,8 +150,7 @@ const RegisterOp mp_adamw{
 // ---- RMSProp -------------------------------------------------------------------------------------------------------
 
 struct RmsPropParams {
-  double lr = 0, gamma1 = 0.949999988, epsilon = kEpsilon, wd = 0, rescale_grad = 1, clip_gradient = -1,
-         clip_weights = -1;
+  double lr = 0, gamma1 = 0.95, epsilon = kEpsilon, wd = 0, rescale_grad = 1, clip_gradient = -1, clip_weights = -1;
   static void declare(ParamSchemaOf<RmsPropParams>& s) {
     number(s, "lr", &RmsPropParams::lr, "Learning rate.").required();
     number(s, "gamma1", &RmsPropParams::gamma1, "Decay rate of the mean of squared gradients.");
@@ -216,7 +215,7 @@ const RegisterOp rmsprop_alex{{.name = "rmspropalex_update",
 // ---- FTRL, FTML ----------------------------------------------------------------------------------------------------
 
 struct FtrlParams {
-  double lr = 0, lamda1 = 0.00999999978, beta = 1, wd = 0, rescale_grad = 1, clip_gradient = -1;
+  double lr = 0, lamda1 = 0.01, beta = 1, wd = 0, rescale_grad = 1, clip_gradient = -1;
   static void declare(ParamSchemaOf<FtrlParams>& s) {
     number(s, "lr", &FtrlParams::lr, "Learning rate.").required();
     number(s, "lamda1", &FtrlParams::lamda1, "Strength of the L1 term.");
@@ -245,7 +244,7 @@ const RegisterOp ftrl{{.name = "ftrl_update",
                        .flags = kUpdateFlags}};
 
 struct FtmlParams {
-  double lr = 0, beta1 = 0.600000024, beta2 = kBeta2, epsilon = 9.9999999392252903e-09;
+  double lr = 0, beta1 = 0.6, beta2 = kBeta2, epsilon = kEpsilon;
   int64_t t = 1;
   double wd = 0, rescale_grad = 1, clip_grad = -1;
   static void declare(ParamSchemaOf<FtmlParams>& s) {
@@ -285,7 +284,7 @@ const RegisterOp ftml{{.name = "ftml_update",
 // ---- LAMB ----------------------------------------------------------------------------------------------------------
 
 struct LambParams {
-  double beta1 = kBeta1, beta2 = kBeta2, epsilon = 9.99999997e-07;
+  double beta1 = kBeta1, beta2 = kBeta2, epsilon = 1e-6;
   int64_t t = 1;
   bool bias_correction = true;
   double wd = 0, rescale_grad = 1, clip_gradient = -1;

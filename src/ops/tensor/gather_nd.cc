@@ -112,29 +112,28 @@ Prepared prepare_gather_backward(const PrepareArgs& args) {
       100 + at.n * 10 * at.depth + (at.rows + at.n) * (at.row + 4) / 2, at.scratch());
 }
 
-const RegisterOp gather_nd{{
-    .name = "gather_nd",
-    .doc = "Rows of data by index tuples: indices[:, k] names the leading dimensions of row k.\n\n"
-           "Shapes: data (d0, ..., dk), indices (m, i...), output (i..., dm, ..., dk).\n\n"
-           "An index outside raises IndexError when the result is waited for.",
-    .aliases = {"_npi_gather_nd", "_npx_gather_nd"},
-    .inputs = {"data", "indices"},
-    .infer = {infer_gather, infer_dtypes<0, 1>},
-    .gradient = Gradient([](GradientBuilder& g) {
-                  g.give_all({0}, "_backward_gather_nd", {g.input(0), g.input(1), g.head(0)});
-                }).without_outputs(),
-    .kernels = {{"index", prepare_gather}}}};
+const RegisterOp gather_nd{{.name = "gather_nd",
+                            .doc =
+                                "Rows of data by index tuples: indices[:, k] names the leading dimensions of row k.\n\n"
+                                "Shapes: data (d0, ..., dk), indices (m, i...), output (i..., dm, ..., dk).\n\n"
+                                "An index outside raises IndexError when the result is waited for.",
+                            .aliases = {"_npi_gather_nd", "_npx_gather_nd"},
+                            .inputs = {"data", "indices"},
+                            .infer = {infer_gather, infer_dtypes<0, 1>},
+                            .gradient = Gradient([](GradientBuilder& g) {
+                                          g.give_all({0}, "_backward_gather_nd", {g.input(0), g.input(1), g.head(0)});
+                                        }).without_outputs(),
+                            .kernels = {{"index", prepare_gather}}}};
 
-const RegisterOp backward_gather_nd{{
-    .name = "_backward_gather_nd",
-    .doc = "Gradient of gather_nd with respect to data: heads of equal indices are added in their order.",
-    .inputs = {"data", "indices", "head"},
-    .infer = {[](InferContext& c) { c.merge_out(0, c.in[0].shape); }, infer_dtypes<2, 1>},
-    .gradient = Gradient([](GradientBuilder& g) {
-                  g.give_all({2}, "gather_nd", {g.head(0), g.input(1)});
-                }).without_outputs(),
-    .kernels = {{"index", prepare_gather_backward}},
-    .flags = {.hidden = true}}};
+const RegisterOp backward_gather_nd{
+    {.name = "_backward_gather_nd",
+     .doc = "Gradient of gather_nd with respect to data: heads of equal indices are added in their order.",
+     .inputs = {"data", "indices", "head"},
+     .infer = {[](InferContext& c) { c.merge_out(0, c.in[0].shape); }, infer_dtypes<2, 1>},
+     .gradient =
+         Gradient([](GradientBuilder& g) { g.give_all({2}, "gather_nd", {g.head(0), g.input(1)}); }).without_outputs(),
+     .kernels = {{"index", prepare_gather_backward}},
+     .flags = {.hidden = true}}};
 
 // ---- scatter_nd ----------------------------------------------------------------------------------------------------
 
@@ -171,17 +170,17 @@ Prepared prepare_scatter(const PrepareArgs& args) {
       50 + at.rows * at.row * item / 16 + at.n * (5 * at.depth + 5 + at.row * item / 8), at.scratch());
 }
 
-const RegisterOp scatter_nd{{
-    .name = "scatter_nd",
-    .doc = "An array of zeros with the rows of data at index tuples: the inverse of gather_nd. Of equal indices the last "
-           "one stays.\n\nAn index outside raises IndexError when the result is waited for.",
-    .params = schema_of<ScatterParams>(),
-    .inputs = {"data", "indices"},
-    .infer = {infer_scatter, infer_dtypes<0, 1>},
-    .gradient = Gradient([](GradientBuilder& g) {
-                  g.give_all({0}, "gather_nd", {g.head(0), g.input(1)});
-                }).without_outputs(),
-    .kernels = {{"index", prepare_scatter}}}};
+const RegisterOp scatter_nd{
+    {.name = "scatter_nd",
+     .doc =
+         "An array of zeros with the rows of data at index tuples: the inverse of gather_nd. Of equal indices the last "
+         "one stays.\n\nAn index outside raises IndexError when the result is waited for.",
+     .params = schema_of<ScatterParams>(),
+     .inputs = {"data", "indices"},
+     .infer = {infer_scatter, infer_dtypes<0, 1>},
+     .gradient =
+         Gradient([](GradientBuilder& g) { g.give_all({0}, "gather_nd", {g.head(0), g.input(1)}); }).without_outputs(),
+     .kernels = {{"index", prepare_scatter}}}};
 
 void infer_scatter_set(InferContext& c) {
   c.merge_in(0, c.as<ScatterParams>().shape);
@@ -205,26 +204,26 @@ Prepared prepare_scatter_set(const PrepareArgs& args) {
       50 + at.rows * at.row * item / 10 + at.n * (5 * at.depth + 5 + at.row * item / 8), at.scratch());
 }
 
-const RegisterOp scatter_set_nd{{
-    .name = "_scatter_set_nd",
-    .doc = "lhs with the rows of rhs written at index tuples; of equal indices the last one stays.\n\n"
-           "An index outside raises IndexError when the result is waited for.",
-    .aliases = {"_npi_scatter_set_nd"},
-    .params = schema_of<ScatterParams>(),
-    .inputs = {"lhs", "rhs", "indices"},
-    .infer = {infer_scatter_set,
-              [](InferContext& c) {
-                c.merge_out_dtype(0, c.in[0].dtype);
-                c.merge_in_dtype(1, c.in[0].dtype);
-                if (c.in[2].dtype == DType::unknown) c.merge_in_dtype(2, c.in[0].dtype);
-              }},
-    .gradient = Gradient([](GradientBuilder& g) {
-                  const Value none = g.call("zeros_like", {g.input(1)});
-                  g.give_all({0}, "_scatter_set_nd", {g.head(0), none, g.input(2)}, g.params_ref());
-                  g.give_all({1}, "gather_nd", {g.head(0), g.input(2)});
-                }).without_outputs(),
-    .kernels = {{"index", prepare_scatter_set}},
-    .flags = {.inplace = true}}};
+const RegisterOp scatter_set_nd{
+    {.name = "_scatter_set_nd",
+     .doc = "lhs with the rows of rhs written at index tuples; of equal indices the last one stays.\n\n"
+            "An index outside raises IndexError when the result is waited for.",
+     .aliases = {"_npi_scatter_set_nd"},
+     .params = schema_of<ScatterParams>(),
+     .inputs = {"lhs", "rhs", "indices"},
+     .infer = {infer_scatter_set,
+               [](InferContext& c) {
+                 c.merge_out_dtype(0, c.in[0].dtype);
+                 c.merge_in_dtype(1, c.in[0].dtype);
+                 if (c.in[2].dtype == DType::unknown) c.merge_in_dtype(2, c.in[0].dtype);
+               }},
+     .gradient = Gradient([](GradientBuilder& g) {
+                   const Value none = g.call("zeros_like", {g.input(1)});
+                   g.give_all({0}, "_scatter_set_nd", {g.head(0), none, g.input(2)}, g.params_ref());
+                   g.give_all({1}, "gather_nd", {g.head(0), g.input(2)});
+                 }).without_outputs(),
+     .kernels = {{"index", prepare_scatter_set}},
+     .flags = {.inplace = true}}};
 
 // ---- ravel, unravel ------------------------------------------------------------------------------------------------
 
@@ -232,17 +231,20 @@ struct RavelParams {
   std::optional<Shape> shape;
   static void declare(ParamSchemaOf<RavelParams>& s) {
     s.field("shape", &RavelParams::shape, "Shape that the indices point into; the first dimension may be -1.");
-    s.validate([](const RavelParams& p) {
-      if (!p.shape) fail(ErrorKind::value, "shape must be given");
-    });
   }
 };
 
+void need_shape(const InferContext& c) {
+  if (!c.as<RavelParams>().shape) c.bad("shape must be given");
+}
+
 void infer_ravel(InferContext& c) {
+  need_shape(c);
   const Shape& in = c.in[0].shape;
   if (!in.known()) return;
   const int depth = c.as<RavelParams>().shape->rank();
-  if (in.rank() == 0 || in[0] != depth) c.bad(str("data ", in, " must have ", depth, " rows, one per dimension of shape"));
+  if (in.rank() == 0 || in[0] != depth)
+    c.bad(str("data ", in, " must have ", depth, " rows, one per dimension of shape"));
   Shape out = in;
   out.erase(0);
   c.merge_out(0, out);
@@ -268,17 +270,17 @@ Prepared prepare_ravel(const PrepareArgs& args) {
       30 + n * shape.rank() * 2);
 }
 
-const RegisterOp ravel{{
-    .name = "_ravel_multi_index",
-    .doc = "Flat indices of index tuples.\n\nShapes: data (dimensions, i...), output (i...).",
-    .aliases = {"ravel_multi_index"},
-    .params = schema_of<RavelParams>(),
-    .inputs = {"data"},
-    .infer = {infer_ravel, infer::same_dtype},
-    .gradient = Gradient::zero(),
-    .kernels = {{"index", prepare_ravel}}}};
+const RegisterOp ravel{{.name = "_ravel_multi_index",
+                        .doc = "Flat indices of index tuples.\n\nShapes: data (dimensions, i...), output (i...).",
+                        .aliases = {"ravel_multi_index"},
+                        .params = schema_of<RavelParams>(),
+                        .inputs = {"data"},
+                        .infer = {infer_ravel, infer::same_dtype},
+                        .gradient = Gradient::zero(),
+                        .kernels = {{"index", prepare_ravel}}}};
 
 void infer_unravel(InferContext& c) {
+  need_shape(c);
   Shape out = c.in[0].shape;
   if (!out.rank_known()) return;
   out.insert(0, c.as<RavelParams>().shape->rank());
@@ -310,15 +312,14 @@ Prepared prepare_unravel(const PrepareArgs& args) {
       30 + n * shape.rank() * 8);
 }
 
-const RegisterOp unravel{{
-    .name = "_unravel_index",
-    .doc = "Index tuples of flat indices.\n\nShapes: data (i...), output (dimensions, i...).",
-    .aliases = {"unravel_index"},
-    .params = schema_of<RavelParams>(),
-    .inputs = {"data"},
-    .infer = {infer_unravel, infer::same_dtype},
-    .gradient = Gradient::zero(),
-    .kernels = {{"index", prepare_unravel}}}};
+const RegisterOp unravel{{.name = "_unravel_index",
+                          .doc = "Index tuples of flat indices.\n\nShapes: data (i...), output (dimensions, i...).",
+                          .aliases = {"unravel_index"},
+                          .params = schema_of<RavelParams>(),
+                          .inputs = {"data"},
+                          .infer = {infer_unravel, infer::same_dtype},
+                          .gradient = Gradient::zero(),
+                          .kernels = {{"index", prepare_unravel}}}};
 
 // ---- index_copy ----------------------------------------------------------------------------------------------------
 
@@ -349,24 +350,24 @@ Prepared prepare_index_copy(const PrepareArgs& args) {
       50 + (extent + n) * bytes / 8 + n * 5, static_cast<size_t>(n) * sizeof(int64_t));
 }
 
-const RegisterOp index_copy{{
-    .name = "_contrib_index_copy",
-    .doc = "old_tensor with the rows named by index_vector replaced by those of new_tensor.\n\n"
-           "An index outside raises IndexError when the result is waited for.",
-    .inputs = {"old_tensor", "index_vector", "new_tensor"},
-    .infer = {infer_index_copy,
-              [](InferContext& c) {
-                c.merge_out_dtype(0, c.in[0].dtype);
-                c.merge_in_dtype(2, c.in[0].dtype);
-                if (c.in[1].dtype == DType::unknown) c.merge_in_dtype(1, DType::i32);
-              }},
-    .gradient = Gradient([](GradientBuilder& g) {
-                  const Value none = g.call("zeros_like", {g.input(2)});
-                  g.give_all({0}, "_contrib_index_copy", {g.head(0), g.input(1), none});
-                  g.give_all({2}, "take", {g.head(0), g.input(1)});
-                }).without_outputs(),
-    .kernels = {{"index", prepare_index_copy}},
-    .flags = {.inplace = true}}};
+const RegisterOp index_copy{{.name = "_contrib_index_copy",
+                             .doc =
+                                 "old_tensor with the rows named by index_vector replaced by those of new_tensor.\n\n"
+                                 "An index outside raises IndexError when the result is waited for.",
+                             .inputs = {"old_tensor", "index_vector", "new_tensor"},
+                             .infer = {infer_index_copy,
+                                       [](InferContext& c) {
+                                         c.merge_out_dtype(0, c.in[0].dtype);
+                                         c.merge_in_dtype(2, c.in[0].dtype);
+                                         if (c.in[1].dtype == DType::unknown) c.merge_in_dtype(1, DType::i32);
+                                       }},
+                             .gradient = Gradient([](GradientBuilder& g) {
+                                           const Value none = g.call("zeros_like", {g.input(2)});
+                                           g.give_all({0}, "_contrib_index_copy", {g.head(0), g.input(1), none});
+                                           g.give_all({2}, "take", {g.head(0), g.input(1)});
+                                         }).without_outputs(),
+                             .kernels = {{"index", prepare_index_copy}},
+                             .flags = {.inplace = true}}};
 
 // ---- boolean_mask --------------------------------------------------------------------------------------------------
 
@@ -431,30 +432,30 @@ Prepared prepare_mask_backward(const PrepareArgs& args) {
       50 + rows * (2 + bytes / 6));
 }
 
-const RegisterOp boolean_mask{{
-    .name = "_contrib_boolean_mask",
-    .doc = "The rows of data whose index is not zero.\n\n"
-           "Shapes: data (n, ...), index (n,), output (number of kept rows, ...). The call waits for index.",
-    .aliases = {"_npi_boolean_mask"},
-    .params = schema_of<MaskParams>(),
-    .inputs = {"data", "index"},
-    .infer = {infer_mask, infer_dtypes<0, 1>},
-    .gradient = Gradient([](GradientBuilder& g) {
-                  g.give_all({0}, "_backward_boolean_mask", {g.input(0), g.input(1), g.head(0)});
-                }).without_outputs(),
-    .kernels = {{"index", prepare_mask}},
-    .data_shape = mask_shape}};
+const RegisterOp boolean_mask{
+    {.name = "_contrib_boolean_mask",
+     .doc = "The rows of data whose index is not zero.\n\n"
+            "Shapes: data (n, ...), index (n,), output (number of kept rows, ...). The call waits for index.",
+     .aliases = {"_npi_boolean_mask"},
+     .params = schema_of<MaskParams>(),
+     .inputs = {"data", "index"},
+     .infer = {infer_mask, infer_dtypes<0, 1>},
+     .gradient = Gradient([](GradientBuilder& g) {
+                   g.give_all({0}, "_backward_boolean_mask", {g.input(0), g.input(1), g.head(0)});
+                 }).without_outputs(),
+     .kernels = {{"index", prepare_mask}},
+     .data_shape = mask_shape}};
 
-const RegisterOp backward_boolean_mask{{
-    .name = "_backward_boolean_mask",
-    .doc = "Gradient of boolean_mask with respect to data.",
-    .inputs = {"data", "index", "head"},
-    .infer = {[](InferContext& c) { c.merge_out(0, c.in[0].shape); }, infer_dtypes<2, 1>},
-    .gradient = Gradient([](GradientBuilder& g) {
-                  g.give_all({2}, "_contrib_boolean_mask", {g.head(0), g.input(1)});
-                }).without_outputs(),
-    .kernels = {{"index", prepare_mask_backward}},
-    .flags = {.hidden = true}}};
+const RegisterOp backward_boolean_mask{
+    {.name = "_backward_boolean_mask",
+     .doc = "Gradient of boolean_mask with respect to data.",
+     .inputs = {"data", "index", "head"},
+     .infer = {[](InferContext& c) { c.merge_out(0, c.in[0].shape); }, infer_dtypes<2, 1>},
+     .gradient = Gradient([](GradientBuilder& g) {
+                   g.give_all({2}, "_contrib_boolean_mask", {g.head(0), g.input(1)});
+                 }).without_outputs(),
+     .kernels = {{"index", prepare_mask_backward}},
+     .flags = {.hidden = true}}};
 
 }  // namespace
 }  // namespace mxnet::ops

@@ -67,30 +67,28 @@ Prepared prepare_cumsum(const PrepareArgs& args) {
       50 + outer * n * inner * 2);
 }
 
-const RegisterOp cumsum{{
-    .name = "_np_cumsum",
-    .doc = "Sums of the elements up to each one, along a dimension or over the flattened array.",
-    .aliases = {"cumsum"},
-    .params = schema_of<CumsumParams>(),
-    .inputs = {"a"},
-    .infer = {infer_cumsum, infer_cumsum_dtype},
-    .gradient = Gradient([](GradientBuilder& g) {
-                  g.give_all({0}, "_backward_cumsum", {g.input(0), g.head(0)}, g.params_ref());
-                }).without_outputs(),
-    .kernels = {{"index", prepare_cumsum<false>}}}};
+const RegisterOp cumsum{{.name = "_np_cumsum",
+                         .doc = "Sums of the elements up to each one, along a dimension or over the flattened array.",
+                         .aliases = {"cumsum"},
+                         .params = schema_of<CumsumParams>(),
+                         .inputs = {"a"},
+                         .infer = {infer_cumsum, infer_cumsum_dtype},
+                         .gradient = Gradient([](GradientBuilder& g) {
+                                       g.give_all({0}, "_backward_cumsum", {g.input(0), g.head(0)}, g.params_ref());
+                                     }).without_outputs(),
+                         .kernels = {{"index", prepare_cumsum<false>}}}};
 
-const RegisterOp backward_cumsum{{
-    .name = "_backward_cumsum",
-    .doc = "Gradient of cumsum: sums of the heads from each one on. Inputs: the array (its shape is read), the head.",
-    .params = schema_of<CumsumParams>(),
-    .inputs = {"a", "head"},
-    .infer = {[](InferContext& c) { c.merge_out(0, c.in[0].shape); },
-              [](InferContext& c) { c.merge_out_dtype(0, c.in[0].dtype); }},
-    .gradient = Gradient([](GradientBuilder& g) {
-                  g.give_all({1}, "_np_cumsum", {g.head(0)}, g.params_ref());
-                }).only_heads(),
-    .kernels = {{"index", prepare_cumsum<true>}},
-    .flags = {.hidden = true}}};
+const RegisterOp backward_cumsum{
+    {.name = "_backward_cumsum",
+     .doc = "Gradient of cumsum: sums of the heads from each one on. Inputs: the array (its shape is read), the head.",
+     .params = schema_of<CumsumParams>(),
+     .inputs = {"a", "head"},
+     .infer = {[](InferContext& c) { c.merge_out(0, c.in[0].shape); },
+               [](InferContext& c) { c.merge_out_dtype(0, c.in[0].dtype); }},
+     .gradient =
+         Gradient([](GradientBuilder& g) { g.give_all({1}, "_np_cumsum", {g.head(0)}, g.params_ref()); }).only_heads(),
+     .kernels = {{"index", prepare_cumsum<true>}},
+     .flags = {.hidden = true}}};
 
 // ---- moments -------------------------------------------------------------------------------------------------------
 
@@ -100,9 +98,6 @@ struct MomentsParams {
   static void declare(ParamSchemaOf<MomentsParams>& s) {
     s.field("axes", &MomentsParams::axes, "Dimensions that are averaged over.");
     s.field("keepdims", &MomentsParams::keepdims, "Keep them with size 1.");
-    s.validate([](const MomentsParams& p) {
-      if (!p.axes || p.axes->rank() == 0) fail(ErrorKind::value, "axes must name at least one dimension");
-    });
   }
 };
 
@@ -114,13 +109,16 @@ std::vector<bool> reduced_axes(const Shape& axes, int rank) {
 
 void infer_moments(InferContext& c) {
   const auto& p = c.as<MomentsParams>();
+  if (!p.axes || p.axes->rank() == 0) c.bad("axes must name at least one dimension");
   const Shape& in = c.in[0].shape;
   if (!in.rank_known()) return;
   const std::vector<bool> reduced = reduced_axes(*p.axes, in.rank());
   Shape out;
   for (int d = 0; d < in.rank(); ++d) {
-    if (!reduced[d]) out.push_back(in[d]);
-    else if (p.keepdims) out.push_back(1);
+    if (!reduced[d])
+      out.push_back(in[d]);
+    else if (p.keepdims)
+      out.push_back(1);
   }
   if (out.rank() == 0) out.push_back(1);
   c.merge_out(0, out);
@@ -197,27 +195,26 @@ void infer_float_dtype(InferContext& c) {
   }
 }
 
-const RegisterOp moments{{
-    .name = "moments",
-    .doc = "Mean and variance over dimensions.",
-    .params = schema_of<MomentsParams>(),
-    .inputs = {"data"},
-    .outputs = 2,
-    .infer = {infer_moments, infer_float_dtype},
-    .gradient = Gradient([](GradientBuilder& g) {
-      g.give_all({0}, "_backward_moments", {g.input(0), g.output(0), g.head(0), g.head(1)}, g.params_ref());
-    }),
-    .kernels = {{"index", prepare_moments}}}};
+const RegisterOp moments{{.name = "moments",
+                          .doc = "Mean and variance over dimensions.",
+                          .params = schema_of<MomentsParams>(),
+                          .inputs = {"data"},
+                          .outputs = 2,
+                          .infer = {infer_moments, infer_float_dtype},
+                          .gradient = Gradient([](GradientBuilder& g) {
+                            g.give_all({0}, "_backward_moments", {g.input(0), g.output(0), g.head(0), g.head(1)},
+                                       g.params_ref());
+                          }),
+                          .kernels = {{"index", prepare_moments}}}};
 
-const RegisterOp backward_moments{{
-    .name = "_backward_moments",
-    .doc = "Gradient of moments. Inputs: data, the mean, the two heads.",
-    .params = schema_of<MomentsParams>(),
-    .inputs = {"data", "mean", "head_mean", "head_var"},
-    .infer = {[](InferContext& c) { c.merge_out(0, c.in[0].shape); }, infer::same_dtype},
-    .gradient = Gradient::none(),
-    .kernels = {{"index", prepare_moments_backward}},
-    .flags = {.hidden = true}}};
+const RegisterOp backward_moments{{.name = "_backward_moments",
+                                   .doc = "Gradient of moments. Inputs: data, the mean, the two heads.",
+                                   .params = schema_of<MomentsParams>(),
+                                   .inputs = {"data", "mean", "head_mean", "head_var"},
+                                   .infer = {[](InferContext& c) { c.merge_out(0, c.in[0].shape); }, infer::same_dtype},
+                                   .gradient = Gradient::none(),
+                                   .kernels = {{"index", prepare_moments_backward}},
+                                   .flags = {.hidden = true}}};
 
 // ---- _contrib_div_sqrt_dim -----------------------------------------------------------------------------------------
 
@@ -234,21 +231,23 @@ Prepared prepare_div_sqrt(const PrepareArgs& args) {
           const T* in = static_cast<const T*>(c.in[0]);
           T* out = static_cast<T*>(c.out[0]);
           cpu::parallel_for(n, 16384, [=](int64_t begin, int64_t end) {
-            for (int64_t i = begin; i < end; ++i) out[i] = static_cast<T>(static_cast<C>(in[i]) * static_cast<C>(scale));
+            for (int64_t i = begin; i < end; ++i)
+              out[i] = static_cast<T>(static_cast<C>(in[i]) * static_cast<C>(scale));
           });
         });
       },
       30 + n);
 }
 
-const RegisterOp div_sqrt_dim{{
-    .name = "_contrib_div_sqrt_dim",
-    .doc = "data divided by the square root of the size of its last dimension.",
-    .inputs = {"data"},
-    .infer = {infer::same_shape, infer_float_dtype},
-    .gradient = Gradient([](GradientBuilder& g) { g.give_all({0}, "_contrib_div_sqrt_dim", {g.head(0)}); }).only_heads(),
-    .kernels = {{"index", prepare_div_sqrt}},
-    .flags = {.inplace = true}}};
+const RegisterOp div_sqrt_dim{{.name = "_contrib_div_sqrt_dim",
+                               .doc = "data divided by the square root of the size of its last dimension.",
+                               .inputs = {"data"},
+                               .infer = {infer::same_shape, infer_float_dtype},
+                               .gradient = Gradient([](GradientBuilder& g) {
+                                             g.give_all({0}, "_contrib_div_sqrt_dim", {g.head(0)});
+                                           }).only_heads(),
+                               .kernels = {{"index", prepare_div_sqrt}},
+                               .flags = {.inplace = true}}};
 
 }  // namespace
 }  // namespace mxnet::ops
