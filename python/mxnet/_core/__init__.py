@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Private: the compiled extension and what the public modules build from it."""
 
+import atexit as _atexit
 import os as _os
 
 from . import _libs
@@ -27,3 +28,5 @@ _ext.set_error_classes(errors.CLASSES)
 from .deferred import deferred_compute, get_deferred_symbol, set_variable  # noqa: E402
 
 __all__ = ["_ext", "deferred_compute", "errors", "get_deferred_symbol", "set_variable"]
+# Pending work may hold Python callbacks: it is finished while the interpreter still runs.
+_atexit.register(_ext.shutdown)
