@@ -20,8 +20,13 @@ struct ActivationParams {
   static void declare(ParamSchemaOf<ActivationParams>& s) {
     using enum ActivationType;
     s.choice("act_type", &ActivationParams::act_type,
-             {{"relu", relu}, {"sigmoid", sigmoid}, {"softrelu", softrelu}, {"softsign", softsign}, {"tanh", tanh},
-              {"log_sigmoid", log_sigmoid}, {"mish", mish}},
+             {{"relu", relu},
+              {"sigmoid", sigmoid},
+              {"softrelu", softrelu},
+              {"softsign", softsign},
+              {"tanh", tanh},
+              {"log_sigmoid", log_sigmoid},
+              {"mish", mish}},
              "The function.")
         .required();
   }
@@ -160,9 +165,10 @@ void register_leaky_relu() {
   with_slopes.adjust = adjust_slopes;
   with_slopes.fusible = [](const Params& p) { return leaky_variant(p) != static_cast<int>(LeakyType::rrelu); };
   register_elementwise({.name = "LeakyReLU",
-                        .doc = "The rectifiers that let something through below zero: leaky and prelu a fraction (prelu "
-                               "learns it: gamma), rrelu a random one, elu and selu an exponential, gelu by the normal "
-                               "distribution.\n\nShapes: data (N, C, ...), gamma (C,) or (1,), output that of data.",
+                        .doc =
+                            "The rectifiers that let something through below zero: leaky and prelu a fraction (prelu "
+                            "learns it: gamma), rrelu a random one, elu and selu an exponential, gelu by the normal "
+                            "distribution.\n\nShapes: data (N, C, ...), gamma (C,) or (1,), output that of data.",
                         .inputs = Inputs({"data", "gamma"}, leaky_inputs),
                         .info = with_slopes,
                         .params = schema_of<LeakyParams>(),
@@ -183,7 +189,8 @@ void register_leaky_relu() {
     in[2].shape = slopes_shape(in[1].shape, in[2].shape);
   };
   const auto shape_of_head = [](InferContext& c) { c.merge_out(0, c.in[0].shape); };
-  const auto add = [&](const char* name, Inputs inputs, Expr formula, void (*adjust)(const Params&, std::span<TensorSpec>)) {
+  const auto add = [&](const char* name, Inputs inputs, Expr formula,
+                       void (*adjust)(const Params&, std::span<TensorSpec>)) {
     register_elementwise({.name = name,
                           .doc = "A part of the gradient of LeakyReLU.",
                           .inputs = std::move(inputs),
@@ -194,21 +201,23 @@ void register_leaky_relu() {
   };
   add("_prelu_data", {"head", "data", "gamma"}, head * apply(Fn::select, positive, 1.0, third), adjust_third);
   add("_prelu_slope", {"head", "data"}, head * apply(Fn::select, positive, 0.0, x), nullptr);
-  add("_rrelu_data", {"head", "data", "output"},
-      head * apply(Fn::select, apply(Fn::lesser, x, 0.0), third / x, 1.0), nullptr);
+  add("_rrelu_data", {"head", "data", "output"}, head * apply(Fn::select, apply(Fn::lesser, x, 0.0), third / x, 1.0),
+      nullptr);
   RegisterOp({.name = "_sum_to_slopes",
               .doc = "Sums over all axes that the slopes of PReLU do not have.",
               .inputs = {"data", "gamma"},
               .infer = {infer_sum_to_slopes, infer::same_dtype},
               .gradient = Gradient::none(),
-              .kernels = {{"reduce", [](const PrepareArgs& args) {
+              .kernels = {{"reduce",
+                           [](const PrepareArgs& args) {
                              const Shape slopes = slopes_shape(args.in[0].shape, args.in[1].shape);
                              return prepare_sum_to(args, slopes);
                            }}},
               .flags = {.hidden = true}});
 }
 
-// ---- hard_sigmoid, smooth_l1, clip -----------------------------------------------------------------------------------
+// ---- hard_sigmoid, smooth_l1, clip
+// -----------------------------------------------------------------------------------
 struct HardSigmoidParams {
   float alpha = 0.2f, beta = 0.5f;
   static void declare(ParamSchemaOf<HardSigmoidParams>& s) {
@@ -239,33 +248,31 @@ Expr smooth_l1() {
 }
 
 void register_clips() {
-  register_elementwise(
-      {.name = "hard_sigmoid",
-       .doc = "max(0, min(1, alpha x + beta)).\n\nShapes: data (any), output the same.",
-       .inputs = {"data"},
-       .info = {.formula =
-                    [](int, int) {
-                      const Expr line = Expr::scalar(0) * kX + Expr::scalar(1);
-                      return apply(Fn::minimum, 1.0, apply(Fn::maximum, 0.0, line));
-                    },
-                .scalars = 2,
-                .read_scalars =
-                    [](const Params& params, Scalar* to) {
-                      const auto& p = params.as<HardSigmoidParams>();
-                      to[0] = static_cast<double>(p.alpha), to[1] = static_cast<double>(p.beta);
-                    }},
-       .params = schema_of<HardSigmoidParams>()});
-  register_elementwise({.name = "smooth_l1",
-                        .doc = "A parabola near zero, the distance from zero minus a constant elsewhere.\n\nShapes: data "
-                               "(any), output the same.",
+  register_elementwise({.name = "hard_sigmoid",
+                        .doc = "max(0, min(1, alpha x + beta)).\n\nShapes: data (any), output the same.",
                         .inputs = {"data"},
-                        .info = {.formula = [](int, int) { return smooth_l1(); },
-                                 .scalars = 1,
+                        .info = {.formula =
+                                     [](int, int) {
+                                       const Expr line = Expr::scalar(0) * kX + Expr::scalar(1);
+                                       return apply(Fn::minimum, 1.0, apply(Fn::maximum, 0.0, line));
+                                     },
+                                 .scalars = 2,
                                  .read_scalars =
                                      [](const Params& params, Scalar* to) {
-                                       *to = static_cast<double>(params.as<SmoothL1Params>().scalar);
+                                       const auto& p = params.as<HardSigmoidParams>();
+                                       to[0] = static_cast<double>(p.alpha), to[1] = static_cast<double>(p.beta);
                                      }},
-                        .params = schema_of<SmoothL1Params>()});
+                        .params = schema_of<HardSigmoidParams>()});
+  register_elementwise(
+      {.name = "smooth_l1",
+       .doc = "A parabola near zero, the distance from zero minus a constant elsewhere.\n\nShapes: data "
+              "(any), output the same.",
+       .inputs = {"data"},
+       .info = {.formula = [](int, int) { return smooth_l1(); },
+                .scalars = 1,
+                .read_scalars = [](const Params& params,
+                                   Scalar* to) { *to = static_cast<double>(params.as<SmoothL1Params>().scalar); }},
+       .params = schema_of<SmoothL1Params>()});
   register_elementwise(
       {.name = "clip",
        .doc = "Elements limited to [a_min, a_max]; NaN stays.\n\nShapes: data (any), output the same.",
@@ -281,16 +288,15 @@ void register_clips() {
 }
 
 const bool registered = [] {
-  register_elementwise({.name = "Activation",
-                        .doc = "relu, sigmoid, softrelu, softsign, tanh, log_sigmoid or mish of each element.\n\nShapes: "
-                               "data (any), output the same.",
-                        .inputs = {"data"},
-                        .info = {.formula = activation,
-                                 .variant = [](const Params& p) {
-                                   return static_cast<int>(p.as<ActivationParams>().act_type);
-                                 }},
-                        .params = schema_of<ActivationParams>(),
-                        .variants = kActivationTypes});
+  register_elementwise(
+      {.name = "Activation",
+       .doc = "relu, sigmoid, softrelu, softsign, tanh, log_sigmoid or mish of each element.\n\nShapes: "
+              "data (any), output the same.",
+       .inputs = {"data"},
+       .info = {.formula = activation,
+                .variant = [](const Params& p) { return static_cast<int>(p.as<ActivationParams>().act_type); }},
+       .params = schema_of<ActivationParams>(),
+       .variants = kActivationTypes});
   register_leaky_relu();
   register_clips();
   return true;

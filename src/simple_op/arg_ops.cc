@@ -39,8 +39,10 @@ void infer_arg(InferContext& c) {
   Shape out = p.axis ? in : Shape::of_rank(p.keepdims ? in.rank() : 1, 1);
   if (p.axis) {
     const int i = normalize_axis(*p.axis, in.rank(), c.op.name.c_str());
-    if (p.keepdims) out[i] = 1;
-    else out.erase(i);
+    if (p.keepdims)
+      out[i] = 1;
+    else
+      out.erase(i);
     if (out.rank() == 0) out = Shape{1};
   }
   c.merge_out(0, out);
@@ -60,18 +62,19 @@ template <typename T, typename Out>
 void search_rows(const T* x, Out* out, const Extent& e, bool largest) {
   using C = compute_t<T>;
   const auto find = tile_table().arg_fold[!largest][static_cast<int>(native_of(dtype_of<C>()))];
-  cpu::parallel_for(e.before, std::max<int64_t>(1, kGrain / std::max<int64_t>(1, e.n)), [&](int64_t begin, int64_t end) {
-    Scratch scratch;
-    C* row = std::is_same_v<T, C> ? nullptr : scratch.get<C>(e.n);
-    for (int64_t i = begin; i < end; ++i) {
-      const void* values = x + i * e.n;
-      if (row) {
-        std::copy_n(x + i * e.n, e.n, row);
-        values = row;
-      }
-      out[i] = static_cast<Out>(static_cast<compute_t<Out>>(find(values, e.n)));
-    }
-  });
+  cpu::parallel_for(e.before, std::max<int64_t>(1, kGrain / std::max<int64_t>(1, e.n)),
+                    [&](int64_t begin, int64_t end) {
+                      Scratch scratch;
+                      C* row = std::is_same_v<T, C> ? nullptr : scratch.get<C>(e.n);
+                      for (int64_t i = begin; i < end; ++i) {
+                        const void* values = x + i * e.n;
+                        if (row) {
+                          std::copy_n(x + i * e.n, e.n, row);
+                          values = row;
+                        }
+                        out[i] = static_cast<Out>(static_cast<compute_t<Out>>(find(values, e.n)));
+                      }
+                    });
 }
 
 // Columns side by side: one pass over the rows keeps the best of each.
@@ -112,8 +115,10 @@ Prepared prepare_search(const PrepareArgs& args, const Extent& extent, bool larg
         [extent, largest](const KernelCall& call) {
           const T* x = static_cast<const T*>(call.in[0]);
           T* out = static_cast<T*>(call.out[0]);
-          if (extent.after == 1) search_rows(x, out, extent, largest);
-          else search_columns(x, out, extent, largest);
+          if (extent.after == 1)
+            search_rows(x, out, extent, largest);
+          else
+            search_columns(x, out, extent, largest);
         },
         20 + extent.before * 10 + n / 4);
   });
@@ -128,34 +133,36 @@ Prepared prepare_channel(const PrepareArgs& args) {
   return prepare_search(args, extent_of(args.in[0].shape, 1, args.op.name.c_str()), true);
 }
 
-const RegisterOp argmax{{
-    .name = "argmax",
-    .doc = "Position of the largest element along an axis, the first of equals; NaN counts as largest.\n\nShapes: data "
-           "(any), output without the axis. Dtype: that of data.",
-    .params = schema_of<ArgParams>(),
-    .inputs = {"data"},
-    .infer = {infer_arg, infer::same_dtype},
-    .gradient = Gradient::zero(),
-    .kernels = {{"search", prepare_arg<true>}}}};
+const RegisterOp argmax{
+    {.name = "argmax",
+     .doc =
+         "Position of the largest element along an axis, the first of equals; NaN counts as largest.\n\nShapes: data "
+         "(any), output without the axis. Dtype: that of data.",
+     .params = schema_of<ArgParams>(),
+     .inputs = {"data"},
+     .infer = {infer_arg, infer::same_dtype},
+     .gradient = Gradient::zero(),
+     .kernels = {{"search", prepare_arg<true>}}}};
 
-const RegisterOp argmin{{
-    .name = "argmin",
-    .doc = "Position of the smallest element along an axis, the first of equals; NaN counts as smallest.\n\nShapes: "
-           "data (any), output without the axis. Dtype: that of data.",
-    .params = schema_of<ArgParams>(),
-    .inputs = {"data"},
-    .infer = {infer_arg, infer::same_dtype},
-    .gradient = Gradient::zero(),
-    .kernels = {{"search", prepare_arg<false>}}}};
+const RegisterOp argmin{
+    {.name = "argmin",
+     .doc = "Position of the smallest element along an axis, the first of equals; NaN counts as smallest.\n\nShapes: "
+            "data (any), output without the axis. Dtype: that of data.",
+     .params = schema_of<ArgParams>(),
+     .inputs = {"data"},
+     .infer = {infer_arg, infer::same_dtype},
+     .gradient = Gradient::zero(),
+     .kernels = {{"search", prepare_arg<false>}}}};
 
-const RegisterOp argmax_channel{{
-    .name = "argmax_channel",
-    .doc = "Position of the largest element along axis 1.\n\nShapes: data (N, C, ...), output (N, ...). Dtype: that of "
-           "data.",
-    .inputs = {"data"},
-    .infer = {infer_channel, infer::same_dtype},
-    .gradient = Gradient::zero(),
-    .kernels = {{"search", prepare_channel}}}};
+const RegisterOp argmax_channel{
+    {.name = "argmax_channel",
+     .doc =
+         "Position of the largest element along axis 1.\n\nShapes: data (N, C, ...), output (N, ...). Dtype: that of "
+         "data.",
+     .inputs = {"data"},
+     .infer = {infer_channel, infer::same_dtype},
+     .gradient = Gradient::zero(),
+     .kernels = {{"search", prepare_channel}}}};
 
 }  // namespace
 }  // namespace mxnet

@@ -15,7 +15,8 @@ void merge_broadcast(InferContext& c, const Shape& target) {
   Shape out = in;
   for (int i = 0; i < in.rank(); ++i) {
     if (target[i] < 0 || target[i] == in[i]) continue;
-    if (in[i] > 1 || in[i] == 0) c.bad(str("axis ", i, " of shape ", in, " has more than one element; it cannot become ", target[i]));
+    if (in[i] > 1 || in[i] == 0)
+      c.bad(str("axis ", i, " of shape ", in, " has more than one element; it cannot become ", target[i]));
     if (in[i] == 1) out[i] = target[i];
   }
   c.merge_out(0, out);
@@ -42,7 +43,8 @@ struct BroadcastAxisParams {
     s.field("size", &BroadcastAxisParams::size, "Their sizes in the output.");
     s.validate([](const BroadcastAxisParams& p) {
       if (p.axis.rank() == p.size.rank()) return;
-      fail(ErrorKind::value, "axis and size have ", p.axis.rank(), " and ", p.size.rank(), " elements; they must agree");
+      fail(ErrorKind::value, "axis and size have ", p.axis.rank(), " and ", p.size.rank(),
+           " elements; they must agree");
     });
   }
 };
@@ -62,8 +64,8 @@ struct BroadcastLikeParams {
     s.field("lhs_axes", &BroadcastLikeParams::lhs_axes, "Axes of lhs to repeat along; all if None.");
     s.field("rhs_axes", &BroadcastLikeParams::rhs_axes, "The axes of rhs whose sizes they take.");
     s.validate([](const BroadcastLikeParams& p) {
-      if (p.lhs_axes.has_value() == p.rhs_axes.has_value() &&
-          (!p.lhs_axes || p.lhs_axes->rank() == p.rhs_axes->rank())) return;
+      if (p.lhs_axes.has_value() == p.rhs_axes.has_value() && (!p.lhs_axes || p.lhs_axes->rank() == p.rhs_axes->rank()))
+        return;
       fail(ErrorKind::value, "lhs_axes and rhs_axes must be given together and have the same length");
     });
   }
@@ -97,14 +99,15 @@ const bool registered = [] {
                         .params = schema_of<BroadcastToParams>(),
                         .shape = infer_broadcast_to,
                         .gradient = gradient});
-  register_elementwise({.name = "broadcast_axis",
-                        .doc = "Repeats an array along the given axes of size 1.\n\nShapes: data (any). Dtype: any, kept.",
-                        .aliases = {"broadcast_axes"},
-                        .inputs = {"data"},
-                        .info = {.formula = same},
-                        .params = schema_of<BroadcastAxisParams>(),
-                        .shape = infer_broadcast_axis,
-                        .gradient = gradient});
+  register_elementwise(
+      {.name = "broadcast_axis",
+       .doc = "Repeats an array along the given axes of size 1.\n\nShapes: data (any). Dtype: any, kept.",
+       .aliases = {"broadcast_axes"},
+       .inputs = {"data"},
+       .info = {.formula = same},
+       .params = schema_of<BroadcastAxisParams>(),
+       .shape = infer_broadcast_axis,
+       .gradient = gradient});
   register_elementwise({.name = "broadcast_like",
                         .doc = "Repeats the first array along axes of size 1 up to the second's shape.\n\nShapes: lhs "
                                "and rhs with as many axes, or the axes given. Dtype: that of lhs.",

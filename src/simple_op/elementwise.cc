@@ -67,8 +67,9 @@ void register_elementwise(ElementwiseOp op) {
 }
 
 void ScalarParams::declare(ParamSchemaOf<ScalarParams>& s) {
-  s.field("scalar", &ScalarParams::scalar, "The scalar operand; converted to the array's dtype first.").runtime().type(
-      "double");
+  s.field("scalar", &ScalarParams::scalar, "The scalar operand; converted to the array's dtype first.")
+      .runtime()
+      .type("double");
   s.field("is_int", &ScalarParams::is_int, "Whether the scalar is a whole number.");
 }
 

@@ -18,10 +18,10 @@ namespace mxnet {
 struct ElementwiseInfo {
   // The formula for one variant (the parameters that change it) and number of inputs.
   std::function<Expr(int variant, int inputs)> formula;
-  int (*variant)(const Params&) = nullptr;                   // null: there is one
-  int scalars = 0;                                           // run-time scalars that the formula reads
+  int (*variant)(const Params&) = nullptr;  // null: there is one
+  int scalars = 0;                          // run-time scalars that the formula reads
   void (*read_scalars)(const Params&, Scalar* to) = nullptr;
-  bool broadcasts = false;  // inputs broadcast to the output's shape; otherwise all have it
+  bool broadcasts = false;   // inputs broadcast to the output's shape; otherwise all have it
   bool first_order = false;  // a gradient helper: its own gradient is composed of operators
   // Brings inputs whose shapes follow another rule (rows of `where`, channels of PReLU) into a shape that broadcasts.
   void (*adjust)(const Params&, std::span<TensorSpec> in) = nullptr;

@@ -126,8 +126,10 @@ class Composer {
 };
 
 void give(GradientBuilder& g, const ElementwiseInfo& info, int input, Value value) {
-  if (info.broadcasts) g.give_reduced(input, std::move(value));
-  else g.give(input, std::move(value));
+  if (info.broadcasts)
+    g.give_reduced(input, std::move(value));
+  else
+    g.give(input, std::move(value));
 }
 
 }  // namespace

@@ -27,7 +27,9 @@ class DirectKernel final : public Kernel {
     if (n_ <= kDirectGrain) return fn_(call.out[0], a, b, c, n_, scalars_);
     cpu::parallel_for(n_, kDirectGrain, [&](int64_t begin, int64_t end) {
       const int64_t offset = begin * element_bytes_;
-      const auto at = [&](const void* p, unsigned bit) { return static_cast<const char*>(p) + (scalars_ & bit ? 0 : offset); };
+      const auto at = [&](const void* p, unsigned bit) {
+        return static_cast<const char*>(p) + (scalars_ & bit ? 0 : offset);
+      };
       fn_(static_cast<char*>(call.out[0]) + offset, at(a, 1), at(b, 2), at(c, 4), end - begin, scalars_);
     });
   }
@@ -45,7 +47,7 @@ class DirectScalarKernel final : public Kernel {
  public:
   struct Argument {
     int input = -1;
-    int scalar = -1;    // run-time scalar; neither: `cell`
+    int scalar = -1;  // run-time scalar; neither: `cell`
     ScalarCell cell = {};
   };
 
@@ -133,8 +135,7 @@ std::unique_ptr<Kernel> direct_kernel(const Program& program, const ElementwiseI
     switch (operand.kind) {
       case Operand::Kind::input: kernel->set(k, {operand.index}, walk.is_scalar(operand.index)); break;
       case Operand::Kind::scalar: kernel->set(k, {-1, operand.index}, true); break;
-      default:
-        kernel->set(k, {-1, -1, scalar_cell(program.constants[operand.index], DType::unknown, type)}, true);
+      default: kernel->set(k, {-1, -1, scalar_cell(program.constants[operand.index], DType::unknown, type)}, true);
     }
   }
   return kernel;

@@ -97,8 +97,7 @@ Expr binary_slope(Fn fn, int k, const Expr& a, const Expr& b, const Expr& y) {
       const Expr positive = truth(Fn::greater, a, 0.0);
       return k == 0 ? apply(Fn::select, positive, 1.0, b) : apply(Fn::select, positive, 0.0, a);
     }
-    case Fn::unless_nan:
-      return k == 0 ? 1.0 - apply(Fn::isnan, a) : apply(Fn::isnan, a);
+    case Fn::unless_nan: return k == 0 ? 1.0 - apply(Fn::isnan, a) : apply(Fn::isnan, a);
     default: return {};
   }
 }
@@ -138,7 +137,8 @@ Expr differentiate(const Expr& e, int input, Memo& memo) {
     if (!inner) continue;
     if (e->fn == Fn::select && k > 0) {  // no product with a branch that may be infinite
       const Expr zero = 0.0;
-      sum = add_terms(sum, k == 1 ? apply(Fn::select, e->args[0], inner, zero) : apply(Fn::select, e->args[0], zero, inner));
+      sum = add_terms(sum,
+                      k == 1 ? apply(Fn::select, e->args[0], inner, zero) : apply(Fn::select, e->args[0], zero, inner));
     } else if (const Expr outer = slope(e, k)) {
       sum = add_terms(sum, outer * inner);
     }

@@ -20,10 +20,10 @@ class Expr {
   enum class Kind : uint8_t { input, scalar, constant, call };
   struct Node;
 
-  Expr() = default;                            // null
+  Expr() = default;  // null
   Expr(double value) : Expr(constant(value)) {}
-  static Expr input(int i);                    // input array i
-  static Expr scalar(int i);                   // run-time scalar i
+  static Expr input(int i);   // input array i
+  static Expr scalar(int i);  // run-time scalar i
   static Expr constant(double value);
   // Computed in the dtype of input `type_of` rather than of the result (conditions, comparisons of other arrays).
   static Expr call(Fn fn, Expr a, Expr b = {}, Expr c = {}, int type_of = -1);
@@ -51,9 +51,9 @@ class Expr {
 struct Expr::Node {
   Kind kind;
   Fn fn = Fn::copy;
-  int index = 0;       // of an input or a scalar
+  int index = 0;  // of an input or a scalar
   int type_of = -1;
-  double value = 0;    // of a constant
+  double value = 0;  // of a constant
   std::array<Expr, 3> args = {};
 };
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The elementwise functions: what programs are made of. A function is one enumerator here, one line in fn.cc (name, cost,
-// operators that apply it), one formula in tile_*_isa.cc and one derivative in derivative.cc.
+// The elementwise functions: what programs are made of. A function is one enumerator here, one line in fn.cc (name,
+// cost, operators that apply it), one formula in tile_formulas.h and one derivative in expr.cc.
 #pragma once
 
 #include <cstdint>
@@ -10,6 +10,7 @@
 
 namespace mxnet {
 
+// clang-format off
 enum class Fn : uint8_t {
   // of one argument
   copy, negative, abs, sign, rint, ceil, floor, trunc, round, square, sqrt, rsqrt, cbrt, rcbrt, reciprocal,
@@ -23,6 +24,7 @@ enum class Fn : uint8_t {
   select, clip,
   count
 };
+// clang-format on
 inline constexpr int kFnCount = static_cast<int>(Fn::count);
 
 constexpr int arity_of(Fn f) { return f < Fn::add ? 1 : f < Fn::select ? 2 : 3; }
@@ -30,6 +32,7 @@ constexpr int arity_of(Fn f) { return f < Fn::add ? 1 : f < Fn::select ? 2 : 3; 
 // Whether the formula makes sense on integers; the other functions are computed in double and truncated.
 constexpr bool on_integers(Fn f) {
   switch (f) {
+    // clang-format off
     case Fn::copy: case Fn::negative: case Fn::abs: case Fn::sign: case Fn::rint: case Fn::ceil: case Fn::floor:
     case Fn::trunc: case Fn::round: case Fn::square: case Fn::relu: case Fn::logical_not: case Fn::isnan:
     case Fn::isinf: case Fn::isfinite: case Fn::add: case Fn::sub: case Fn::mul: case Fn::div: case Fn::mod:
@@ -37,6 +40,7 @@ constexpr bool on_integers(Fn f) {
     case Fn::lesser: case Fn::lesser_equal: case Fn::logical_and: case Fn::logical_or: case Fn::logical_xor:
     case Fn::unless_nan: case Fn::select: case Fn::clip:
       return true;
+    // clang-format on
     default: return false;
   }
 }

@@ -71,19 +71,25 @@ Iteration make_iteration(std::span<const TensorSpec> in, const TensorSpec& out) 
     if (dims[axis] == 1) continue;
     bool merges = !it.dims.empty();
     for (size_t k = 0; k < operands && merges; ++k) merges = it.strides[k].back() == strides[k][axis] * dims[axis];
-    if (merges) it.dims.back() *= dims[axis];
-    else it.dims.push_back(dims[axis]);
+    if (merges)
+      it.dims.back() *= dims[axis];
+    else
+      it.dims.push_back(dims[axis]);
     for (size_t k = 0; k < operands; ++k) {
-      if (merges) it.strides[k].back() = strides[k][axis];
-      else it.strides[k].push_back(strides[k][axis]);
+      if (merges)
+        it.strides[k].back() = strides[k][axis];
+      else
+        it.strides[k].push_back(strides[k][axis]);
     }
   }
   if (it.dims.empty()) {
     it.dims.push_back(1);
     for (size_t k = 0; k < operands; ++k) it.strides[k].push_back(1);
   }
-  if (it.rank() == 1) it.walk = Iteration::Walk::flat;
-  else it.walk = it.row() >= kShortRow ? Iteration::Walk::rows : Iteration::Walk::expand;
+  if (it.rank() == 1)
+    it.walk = Iteration::Walk::flat;
+  else
+    it.walk = it.row() >= kShortRow ? Iteration::Walk::rows : Iteration::Walk::expand;
   return it;
 }
 
@@ -105,8 +111,10 @@ void expand_bits(T* to, const T* from, const Iteration& it, int operand, int64_t
   while (n > 0) {
     const int64_t length = std::min(n, row - column);
     const T* source = from + offset + column * stride;
-    if (stride == 0) std::fill_n(to, length, *source);
-    else std::copy_n(source, length, to);
+    if (stride == 0)
+      std::fill_n(to, length, *source);
+    else
+      std::copy_n(source, length, to);
     to += length;
     n -= length;
     column = 0;

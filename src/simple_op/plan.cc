@@ -8,9 +8,9 @@
 namespace mxnet {
 namespace {
 
-constexpr int64_t kTileBytes = 24 << 10;          // what the tiles of a program may take of the first cache
-constexpr int64_t kGrainElements = 16 << 10;      // least work for a thread
-constexpr int64_t kStreamBytes = 24 << 20;        // outputs of this size leave no use for caches behind
+constexpr int64_t kTileBytes = 24 << 10;      // what the tiles of a program may take of the first cache
+constexpr int64_t kGrainElements = 16 << 10;  // least work for a thread
+constexpr int64_t kStreamBytes = 24 << 20;    // outputs of this size leave no use for caches behind
 
 // Turns instructions into steps over virtual registers, then registers into slots.
 class Planner {
@@ -38,7 +38,8 @@ class Planner {
     }
     plan_->walk = make_iteration(operands, out[0]);
     if (any_range && plan_->walk.walk == Iteration::Walk::rows) plan_->walk.walk = Iteration::Walk::expand;
-    for (size_t i = 0; i < operands.size(); ++i) plan_->inputs[i].expanded = plan_->walk.is_expanded(static_cast<int>(i));
+    for (size_t i = 0; i < operands.size(); ++i)
+      plan_->inputs[i].expanded = plan_->walk.is_expanded(static_cast<int>(i));
     stream_ = !any_range && plan_->walk.walk == Iteration::Walk::flat && results_.size() == 1 &&
               plan_->walk.size * size_of(out[0].dtype) >= kStreamBytes;
   }
@@ -61,10 +62,10 @@ class Planner {
   enum class Place : uint8_t { input, output, cell, buffer };
   struct Register {
     Place place;
-    int index;          // of the input, output or cell
-    Native type;        // halves and bool in memory: unused
-    bool uniform;       // one element for the whole tile
-    int defined = -1;   // step that writes it
+    int index;         // of the input, output or cell
+    Native type;       // halves and bool in memory: unused
+    bool uniform;      // one element for the whole tile
+    int defined = -1;  // step that writes it
     int last_use = -1;
     int slot = -1;
   };
@@ -164,8 +165,10 @@ class Planner {
     const Native native = native_of(computing);
     int r = add_step(table().fn[static_cast<int>(code.fn)][static_cast<int>(native)], native,
                      function_ns(code.fn, native), args[0], args[1], args[2]);
-    if (code.type == DType::boolean) r = convert(r, DType::u8, DType::boolean, Native::u8);
-    else if (computing != code.type) r = cast(r, computing, code.type);
+    if (code.type == DType::boolean)
+      r = convert(r, DType::u8, DType::boolean, Native::u8);
+    else if (computing != code.type)
+      r = cast(r, computing, code.type);
     results_of_code_[i] = r;
   }
 
@@ -268,7 +271,8 @@ class Planner {
         for (int a : step.args) {
           if (a < 0 || buffer_of[a] < 0 || registers_[a].last_use != static_cast<int>(s)) continue;
           if ((size_of(registers_[a].type) == size_of(registers_[step.out].type) &&
-               registers_[a].uniform == registers_[step.out].uniform) != same_size) continue;
+               registers_[a].uniform == registers_[step.out].uniform) != same_size)
+            continue;
           free_.push_back(std::exchange(buffer_of[a], -1));
         }
       };
@@ -345,7 +349,8 @@ double function_ns(Fn fn, Native type) {
 
 int64_t estimate_ns(double step_ns_per_element, int64_t n, int64_t bytes) {
   const double bytes_per_ns = bytes < (1 << 20) ? 60 : bytes < (16 << 20) ? 25 : 10;
-  const double compute = step_ns_per_element * static_cast<double>(n), memory = static_cast<double>(bytes) / bytes_per_ns;
+  const double compute = step_ns_per_element * static_cast<double>(n),
+               memory = static_cast<double>(bytes) / bytes_per_ns;
   return 10 + static_cast<int64_t>(std::max(compute, memory) + 0.25 * std::min(compute, memory));
 }
 

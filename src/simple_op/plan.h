@@ -10,8 +10,8 @@
 
 namespace mxnet {
 
-// A slot is an address that a step reads or writes: the current tile of an input or output, a scalar, a buffer. They are
-// numbered in this order: inputs, outputs, cells, buffers.
+// A slot is an address that a step reads or writes: the current tile of an input or output, a scalar, a buffer. They
+// are numbered in this order: inputs, outputs, cells, buffers.
 struct Step {
   TileFn fn;
   uint16_t out, args[3];
@@ -21,11 +21,11 @@ struct Step {
 
 struct ProgramKernel::Plan {
   struct Input {
-    int array;          // position among the kernel's inputs, or outputs if `is_output`
-    bool is_output;     // an output that is added to
-    bool expanded;      // written to a buffer first
+    int array;       // position among the kernel's inputs, or outputs if `is_output`
+    bool is_output;  // an output that is added to
+    bool expanded;   // written to a buffer first
     int element_bytes;
-    int buffer = -1;    // slot of that buffer
+    int buffer = -1;  // slot of that buffer
   };
   struct Output {
     int array;

@@ -27,8 +27,8 @@ struct Operand {
   bool operator==(const Operand&) const = default;
 };
 
-// Operands are converted to `type`, the function is computed in it, the result wraps or rounds to it. Halves are no type
-// to compute in, except for Fn::copy, which converts: a half operator computes in float32 and copies to its half.
+// Operands are converted to `type`, the function is computed in it, the result wraps or rounds to it. Halves are no
+// type to compute in, except for Fn::copy, which converts: a half operator computes in float32 and copies to its half.
 struct Instruction {
   Fn fn;
   DType type;
@@ -41,7 +41,7 @@ struct Program {
     DType type;
   };
   std::vector<DType> inputs;
-  std::vector<DType> scalars;    // a run-time scalar is converted to this dtype before all else
+  std::vector<DType> scalars;  // a run-time scalar is converted to this dtype before all else
   std::vector<double> constants;
   std::vector<Instruction> code;
   std::vector<Output> outputs;

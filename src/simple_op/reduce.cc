@@ -13,12 +13,12 @@
 namespace mxnet {
 namespace {
 
-constexpr int64_t kSplit = 128 << 10;     // a longer reduction to few results is cut into pieces of this many elements
+constexpr int64_t kSplit = 128 << 10;  // a longer reduction to few results is cut into pieces of this many elements
 constexpr int64_t kFewResults = 64;
-constexpr int64_t kShortRun = 16;         // rows that are folded by a loop without vectors
-constexpr int64_t kColumns = 512;         // results that accumulate side by side
-constexpr int64_t kGrain = 16 << 10;      // elements that one thread takes at least
-constexpr int64_t kBlock = 1024;          // results between two runs of the finishing program
+constexpr int64_t kShortRun = 16;     // rows that are folded by a loop without vectors
+constexpr int64_t kColumns = 512;     // results that accumulate side by side
+constexpr int64_t kGrain = 16 << 10;  // elements that one thread takes at least
+constexpr int64_t kBlock = 1024;      // results between two runs of the finishing program
 
 // The axes of one kind, outside the innermost axis.
 struct Axes {
@@ -41,7 +41,7 @@ struct Axes {
 
 struct Geometry {
   Axes kept, reduced;
-  int64_t inner = 1;        // the innermost merged axis
+  int64_t inner = 1;  // the innermost merged axis
   bool inner_kept = false;
 
   int64_t outer_results() const { return kept.size(); }
@@ -133,8 +133,10 @@ class Reducer final : public ReduceKernel {
       fill_cells(*values_, scalars, value_cells);
     }
     const Call call{in, out, value_cells, finish_cells};
-    if (geometry_.inner_kept) run_columns(call, scratch);
-    else run_rows(call, scratch);
+    if (geometry_.inner_kept)
+      run_columns(call, scratch);
+    else
+      run_rows(call, scratch);
   }
 
  private:
@@ -169,7 +171,9 @@ class Reducer final : public ReduceKernel {
   class Finisher {
    public:
     Finisher(const Reducer& r, const Call& call)
-        : bytes_(size_of(r.accumulator_)), out_(call.out), tile_(r.finish_->tile),
+        : bytes_(size_of(r.accumulator_)),
+          out_(call.out),
+          tile_(r.finish_->tile),
           walker_(*r.finish_, &in_, &out_, call.finish_cells) {}
     void put(const char* accumulators, int64_t first, int64_t n) {
       in_ = const_cast<char*>(accumulators) - first * bytes_;
@@ -185,8 +189,8 @@ class Reducer final : public ReduceKernel {
   };
 
   void plan_values(const Program& values, std::span<const TensorSpec> in, const TensorSpec& space) {
-    const bool is_array = values.code.empty() && in.size() == 1 && in[0].dtype == space.dtype &&
-                          in[0].shape.size() == space.shape.size();
+    const bool is_array =
+        values.code.empty() && in.size() == 1 && in[0].dtype == space.dtype && in[0].shape.size() == space.shape.size();
     if (is_array) return;
     const Req write = Req::write;
     values_ = make_plan(values, in, {&space, 1}, {&write, 1}, true);
@@ -207,13 +211,16 @@ class Reducer final : public ReduceKernel {
     const int64_t n = geometry_.results() * geometry_.per_result();
     int64_t bytes = 0;
     for (const TensorSpec& t : in) bytes += t.shape.size() * size_of(t.dtype);
-    cost_ns = estimate_ns(geometry_.inner_kept ? 0.15 : geometry_.inner < kShortRun ? 0.8 : 0.06, n, bytes) +
+    cost_ns = estimate_ns(geometry_.inner_kept          ? 0.15
+                          : geometry_.inner < kShortRun ? 0.8
+                                                        : 0.06,
+                          n, bytes) +
               geometry_.outer_results() * 4 + (values_ ? values_->cost_ns : 0) + finish_->cost_ns;
   }
 
   void reset(char* accumulators, int64_t n) const {
     tile_table().fn[static_cast<int>(Fn::copy)][static_cast<int>(accumulator_)](accumulators, identity_.bytes, nullptr,
-                                                                               nullptr, n, 1);
+                                                                                nullptr, n, 1);
   }
   void merge(char* into, const void* from, int64_t n) const { merge_(into, into, from, nullptr, n, 0); }
   int64_t accumulator_bytes() const { return size_of(accumulator_); }
@@ -252,8 +259,10 @@ class Reducer final : public ReduceKernel {
                         char* block = static_cast<char*>(own.bytes(kBlock * accumulator_bytes()));
                         for (int64_t first = begin; first < end; first += kBlock) {
                           const int64_t n = std::min(kBlock, end - first);
-                          if (short_runs) fold_short(source, first, n, block);
-                          else fold_block(source, first, n, block);
+                          if (short_runs)
+                            fold_short(source, first, n, block);
+                          else
+                            fold_block(source, first, n, block);
                           finisher.put(block, first, n);
                         }
                       });
@@ -294,8 +303,8 @@ class Reducer final : public ReduceKernel {
   }
 
   // ---- the innermost axis is kept ----
-  // Adds rows [begin, end) of columns [column, column + n) to the accumulators. Where a whole row is short, several that
-  // lie side by side are taken as one: `group` of them, n * group accumulators.
+  // Adds rows [begin, end) of columns [column, column + n) to the accumulators. Where a whole row is short, several
+  // that lie side by side are taken as one: `group` of them, n * group accumulators.
   void add_rows(Source& source, int64_t base, int64_t column, int64_t n, int64_t group, int64_t begin, int64_t end,
                 char* accumulators) const {
     const int64_t last_dim = geometry_.reduced.dims.empty() ? 1 : geometry_.reduced.dims.back();
@@ -319,7 +328,8 @@ class Reducer final : public ReduceKernel {
     const int64_t group = segments == 1 ? most / columns : 1;
     const int64_t units = geometry_.outer_results() * segments;
     // Few results from many rows: the rows are cut into pieces too.
-    const int64_t piece = units <= kFewResults ? std::max<int64_t>(group, kSplit / columns) : std::max<int64_t>(1, rows);
+    const int64_t piece =
+        units <= kFewResults ? std::max<int64_t>(group, kSplit / columns) : std::max<int64_t>(1, rows);
     const int64_t pieces = std::max<int64_t>(1, (rows + piece - 1) / piece);
     char* parts = pieces == 1 ? nullptr : static_cast<char*>(scratch.bytes(units * pieces * columns * width));
     const int64_t grain = std::max<int64_t>(1, kGrain / std::max<int64_t>(1, columns * std::min(rows, piece)));
@@ -333,10 +343,13 @@ class Reducer final : public ReduceKernel {
         const int64_t result = unit / segments, column = unit % segments * columns;
         const int64_t n = std::min(columns, inner - column);
         reset(accumulators, n * group);
-        add_rows(source, geometry_.kept.offset(result), column, n, group, from, std::min(rows, from + piece), accumulators);
+        add_rows(source, geometry_.kept.offset(result), column, n, group, from, std::min(rows, from + piece),
+                 accumulators);
         fold_group(accumulators, n, group);
-        if (parts) std::memcpy(parts + u * columns * width, accumulators, n * width);
-        else finisher.put(accumulators, result * inner + column, n);
+        if (parts)
+          std::memcpy(parts + u * columns * width, accumulators, n * width);
+        else
+          finisher.put(accumulators, result * inner + column, n);
       }
     });
     if (!parts) return;

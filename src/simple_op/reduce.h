@@ -12,7 +12,7 @@
 namespace mxnet {
 
 struct Reduction {
-  Program values;          // one output, of a dtype that registers have (no half, no bool)
+  Program values;  // one output, of a dtype that registers have (no half, no bool)
   Combine combine = Combine::add;
   Expr finish = Expr::input(0);  // over the combined values, computed in double unless they pass unchanged
 };
@@ -20,8 +20,8 @@ struct Reduction {
 // A reduction prepared for shapes. The order of combination depends on shapes alone.
 class ReduceKernel {
  public:
-  // `space`: the shape, in memory order, that the inputs broadcast to and that is reduced along the axes where `reduced`
-  // is true. The result is the other axes in the same order.
+  // `space`: the shape, in memory order, that the inputs broadcast to and that is reduced along the axes where
+  // `reduced` is true. The result is the other axes in the same order.
   static std::unique_ptr<ReduceKernel> prepare(const Reduction& reduction, std::span<const TensorSpec> in,
                                                const TensorSpec& space, const std::vector<bool>& reduced,
                                                const TensorSpec& out, Req req);

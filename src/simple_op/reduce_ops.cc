@@ -32,8 +32,8 @@ struct ReduceDef {
   const char* doc;
   Expr value;
   Combine combine;
-  Expr finish;      // over the combined value (0) and the count (1)
-  Expr gradient;    // over head (0), data (1), output (2), count (3)
+  Expr finish;    // over the combined value (0) and the count (1)
+  Expr gradient;  // over head (0), data (1), output (2), count (3)
   std::vector<std::string> aliases = {};
 };
 
@@ -51,10 +51,20 @@ const std::vector<ReduceDef>& reductions() {
        kHead * is_number(kData)},
       {"nanprod", "Product over axes, NaN counted as one.", apply(Fn::unless_nan, kX, 1.0), Combine::mul, kX,
        apply(Fn::select, apply(Fn::isnan, kData), 0.0, kHead * (kOut / kData))},
-      {"max", "Largest element over axes; NaN if there is one. All that are largest get the gradient.", kX,
-       Combine::max, kX, kHead * apply(Fn::equal, kData, kOut), {"max_axis"}},
-      {"min", "Smallest element over axes; NaN if there is one. All that are smallest get the gradient.", kX,
-       Combine::min, kX, kHead * apply(Fn::equal, kData, kOut), {"min_axis"}},
+      {"max",
+       "Largest element over axes; NaN if there is one. All that are largest get the gradient.",
+       kX,
+       Combine::max,
+       kX,
+       kHead * apply(Fn::equal, kData, kOut),
+       {"max_axis"}},
+      {"min",
+       "Smallest element over axes; NaN if there is one. All that are smallest get the gradient.",
+       kX,
+       Combine::min,
+       kX,
+       kHead * apply(Fn::equal, kData, kOut),
+       {"min_axis"}},
       {"_square_sum", "Sum of squares over axes.", apply(Fn::square, kX), Combine::add, kX, kHead * (2.0 * kData)},
       {"norm1", "", apply(Fn::abs, kX), Combine::add, kX, kHead * apply(Fn::sign, kData)},
       {"norm2", "", apply(Fn::square, kX), Combine::add, apply(Fn::sqrt, kX),
@@ -102,8 +112,10 @@ void infer_reduce(InferContext& c) {
 
 void infer_norm_dtype(InferContext& c) {
   const auto& dtype = c.as<NormParams>().out_dtype;
-  if (dtype) c.merge_out_dtype(0, *dtype);
-  else infer::same_dtype(c);
+  if (dtype)
+    c.merge_out_dtype(0, *dtype);
+  else
+    infer::same_dtype(c);
 }
 
 // ---- kernels ------------------------------------------------------------------------------------------------------
@@ -245,8 +257,10 @@ void reduce_backward_gradient(GradientBuilder& g) {
     operands.resize(inputs);
     operands.push_back(head);
     const Value value = compose(g, Expr::input(inputs) * slope, operands, {}, false);
-    if (i == 1) g.give(1, value);
-    else g.give(i, "sum", {value}, axes);
+    if (i == 1)
+      g.give(1, value);
+    else
+      g.give(i, "sum", {value}, axes);
   }
 }
 
@@ -338,8 +352,10 @@ std::vector<bool> reduced_axes(const std::optional<Shape>& axis, bool exclude, i
 Shape reduced_shape(const Shape& shape, const std::vector<bool>& reduced, bool keepdims) {
   Shape result;
   for (int i = 0; i < shape.rank(); ++i) {
-    if (!reduced[i]) result.push_back(shape[i]);
-    else if (keepdims) result.push_back(1);
+    if (!reduced[i])
+      result.push_back(shape[i]);
+    else if (keepdims)
+      result.push_back(1);
   }
   return result.rank() == 0 ? Shape{1} : result;
 }

@@ -101,14 +101,13 @@ const bool registered = [] {
                         .info = {.formula = sum_of},
                         .params = schema_of<AddNParams>(),
                         .gradient = Gradient(add_n_gradient).only_heads()});
-  register_elementwise({.name = "make_loss",
-                        .doc = "Marks its input as a loss: the same values, and a gradient of one whatever comes "
-                               "back.\n\nShapes: data (any), output the same.",
-                        .inputs = {"data"},
-                        .info = {.formula = [](int, int) { return Expr::input(0); }},
-                        .gradient = Gradient([](GradientBuilder& g) {
-                                      g.give(0, "ones_like", {g.output(0)});
-                                    }).without_heads()});
+  register_elementwise(
+      {.name = "make_loss",
+       .doc = "Marks its input as a loss: the same values, and a gradient of one whatever comes "
+              "back.\n\nShapes: data (any), output the same.",
+       .inputs = {"data"},
+       .info = {.formula = [](int, int) { return Expr::input(0); }},
+       .gradient = Gradient([](GradientBuilder& g) { g.give(0, "ones_like", {g.output(0)}); }).without_heads()});
   const Expr a = Expr::input(0), b = Expr::input(1), c = Expr::input(2);
   for (Fn fn : {Fn::select, Fn::clip}) {
     register_elementwise({.name = str("_", info(fn).name),

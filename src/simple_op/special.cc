@@ -15,9 +15,7 @@ bool is_pole(double x) { return x <= 0 && x == std::floor(x); }
 
 }  // namespace
 
-double gamma(double x) {
-  return x == 0 ? kInfinity : std::tgamma(x);
-}
+double gamma(double x) { return x == 0 ? kInfinity : std::tgamma(x); }
 
 double gammaln(double x) {
 #if defined(__GLIBC__)

@@ -4,13 +4,13 @@
 
 #include "simple_op/tile_table.h"
 
-#define MX_DECLARE_FILLS(isa)           \
-  namespace mxnet::isa {                \
-  void fill_f32(TileTable& table);      \
-  void fill_f64(TileTable& table);      \
-  void fill_int(TileTable& table);      \
-  void fill_convert(TileTable& table);  \
-  void fill_fold(TileTable& table);     \
+#define MX_DECLARE_FILLS(isa)          \
+  namespace mxnet::isa {               \
+  void fill_f32(TileTable& table);     \
+  void fill_f64(TileTable& table);     \
+  void fill_int(TileTable& table);     \
+  void fill_convert(TileTable& table); \
+  void fill_fold(TileTable& table);    \
   }
 
 #if defined(__x86_64__)

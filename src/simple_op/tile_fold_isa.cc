@@ -9,17 +9,25 @@ namespace {
 
 template <Combine c, typename V>
 MX_INLINE V combine(V a, V b) {
-  if constexpr (c == Combine::add) return a + b;
-  else if constexpr (c == Combine::mul) return a * b;
-  else if constexpr (c == Combine::max) return maximum(a, b);
-  else return minimum(a, b);
+  if constexpr (c == Combine::add)
+    return a + b;
+  else if constexpr (c == Combine::mul)
+    return a * b;
+  else if constexpr (c == Combine::max)
+    return maximum(a, b);
+  else
+    return minimum(a, b);
 }
 template <Combine c, typename T>
 MX_INLINE T combine_one(T a, T b) {
-  if constexpr (c == Combine::add) return static_cast<T>(a + b);
-  else if constexpr (c == Combine::mul) return static_cast<T>(a * b);
-  else if constexpr (c == Combine::max) return a >= b || a != a ? a : b;
-  else return a <= b || a != a ? a : b;
+  if constexpr (c == Combine::add)
+    return static_cast<T>(a + b);
+  else if constexpr (c == Combine::mul)
+    return static_cast<T>(a * b);
+  else if constexpr (c == Combine::max)
+    return a >= b || a != a ? a : b;
+  else
+    return a <= b || a != a ? a : b;
 }
 
 template <Combine c, typename T>

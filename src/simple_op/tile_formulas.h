@@ -20,20 +20,26 @@ MX_INLINE Mask<V> is_nan(V x) {
 // A NaN on either side wins; of two equal values the left.
 template <typename V>
 MX_INLINE V maximum(V a, V b) {
-  if constexpr (kIsFloat<V>) return (a >= b) | (a != a) ? a : b;
-  else return a >= b ? a : b;
+  if constexpr (kIsFloat<V>)
+    return (a >= b) | (a != a) ? a : b;
+  else
+    return a >= b ? a : b;
 }
 template <typename V>
 MX_INLINE V minimum(V a, V b) {
-  if constexpr (kIsFloat<V>) return (a <= b) | (a != a) ? a : b;
-  else return a <= b ? a : b;
+  if constexpr (kIsFloat<V>)
+    return (a <= b) | (a != a) ? a : b;
+  else
+    return a <= b ? a : b;
 }
 
 template <typename V>
 MX_INLINE V sign_of(V x) {
   using T = Lane<V>;
-  if constexpr (std::is_signed_v<T>) return truth<V>(x > T(0)) - truth<V>(x < T(0));
-  else return truth<V>(x > T(0));
+  if constexpr (std::is_signed_v<T>)
+    return truth<V>(x > T(0)) - truth<V>(x < T(0));
+  else
+    return truth<V>(x > T(0));
 }
 
 template <typename V>
@@ -59,8 +65,10 @@ template <typename V>
 MX_INLINE V int_mod(V a, V b) {  // has the sign of b
   using T = Lane<V>;
   const V r = b == T(0) ? V{} : a - int_div(a, b) * b;
-  if constexpr (std::is_signed_v<T>) return (r != T(0)) & ((r ^ b) < T(0)) ? r + b : r;
-  else return r;
+  if constexpr (std::is_signed_v<T>)
+    return (r != T(0)) & ((r ^ b) < T(0)) ? r + b : r;
+  else
+    return r;
 }
 
 template <typename T>
@@ -92,24 +100,26 @@ MX_INLINE F32 vmod(F32 a, F32 b) {
 }
 
 // `Both` chooses between a formula for floats and one for integers.
-#define MX_BOTH(floats, integers)            \
-  [&] {                                      \
-    if constexpr (kIsFloat<V>) return floats; \
-    else return integers;                    \
+#define MX_BOTH(floats, integers) \
+  [&] {                           \
+    if constexpr (kIsFloat<V>)    \
+      return floats;              \
+    else                          \
+      return integers;            \
   }()
 
 template <Fn f>
 struct Formula;
 
-#define MX_FORMULA(fn, ...)                          \
-  template <>                                        \
-  struct Formula<Fn::fn> {                           \
-    template <typename V>                            \
-    MX_INLINE static V of(V a, V b, V c) {           \
-      using T = Lane<V>;                             \
-      (void)a, (void)b, (void)c, (void)sizeof(T);    \
-      return __VA_ARGS__;                            \
-    }                                                \
+#define MX_FORMULA(fn, ...)                       \
+  template <>                                     \
+  struct Formula<Fn::fn> {                        \
+    template <typename V>                         \
+    MX_INLINE static V of(V a, V b, V c) {        \
+      using T = Lane<V>;                          \
+      (void)a, (void)b, (void)c, (void)sizeof(T); \
+      return __VA_ARGS__;                         \
+    }                                             \
   };
 
 MX_FORMULA(copy, a)
@@ -121,7 +131,7 @@ MX_FORMULA(ceil, MX_BOTH(vceil(a), a))
 MX_FORMULA(floor, MX_BOTH(vfloor(a), a))
 MX_FORMULA(trunc, MX_BOTH(vtrunc(a), a))
 MX_FORMULA(round, MX_BOTH(round_away(a), a))
-MX_FORMULA(square, a * a)
+MX_FORMULA(square, a* a)
 MX_FORMULA(sqrt, vsqrt(a))
 MX_FORMULA(rsqrt, T(1) / vsqrt(a))
 MX_FORMULA(cbrt, cbrt_like<false>(a))
@@ -157,8 +167,8 @@ MX_FORMULA(tanh, vtanh(a))
 MX_FORMULA(arcsinh, vasinh(a))
 MX_FORMULA(arccosh, vacosh(a))
 MX_FORMULA(arctanh, vatanh(a))
-MX_FORMULA(degrees, a * T(57.295779513082321))
-MX_FORMULA(radians, a * T(0.017453292519943296))
+MX_FORMULA(degrees, a* T(57.295779513082321))
+MX_FORMULA(radians, a* T(0.017453292519943296))
 MX_FORMULA(gamma, by_lane(a, special::gamma))
 MX_FORMULA(gammaln, by_lane(a, special::gammaln))
 MX_FORMULA(digamma, by_lane(a, special::digamma))

@@ -68,10 +68,14 @@ void tile_ternary(void* out, const void* a, const void* b, const void* c, int64_
 
 template <typename T, int f>
 constexpr TileFn tile_of() {
-  if constexpr (!std::is_floating_point_v<T> && !on_integers(Fn(f))) return nullptr;
-  else if constexpr (arity_of(Fn(f)) == 1) return tile_unary<Fn(f), T>;
-  else if constexpr (arity_of(Fn(f)) == 2) return tile_binary<Fn(f), T>;
-  else return tile_ternary<Fn(f), T>;
+  if constexpr (!std::is_floating_point_v<T> && !on_integers(Fn(f)))
+    return nullptr;
+  else if constexpr (arity_of(Fn(f)) == 1)
+    return tile_unary<Fn(f), T>;
+  else if constexpr (arity_of(Fn(f)) == 2)
+    return tile_binary<Fn(f), T>;
+  else
+    return tile_ternary<Fn(f), T>;
 }
 
 template <typename T, int... f>

@@ -7,13 +7,13 @@
 namespace mxnet {
 namespace {
 
-#define MX_FILL(isa)        \
-  do {                      \
-    isa::fill_f32(table);   \
-    isa::fill_f64(table);   \
-    isa::fill_int(table);   \
+#define MX_FILL(isa)          \
+  do {                        \
+    isa::fill_f32(table);     \
+    isa::fill_f64(table);     \
+    isa::fill_int(table);     \
     isa::fill_convert(table); \
-    isa::fill_fold(table);  \
+    isa::fill_fold(table);    \
   } while (false)
 
 TileTable make_table() {

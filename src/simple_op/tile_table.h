@@ -59,8 +59,8 @@ constexpr Native accumulator_of(Native t, Combine c) {
 struct TileTable {
   TileFn fn[kFnCount][kNatives] = {};  // null where the function has no formula in the type
   TileFn convert[kStorages][kStorages] = {};
-  TileFn round_half[2] = {};           // floats to the nearest float16, bfloat16
-  TileFn stream_copy = nullptr;        // n bytes past the caches; out must be 64-byte aligned
+  TileFn round_half[2] = {};     // floats to the nearest float16, bfloat16
+  TileFn stream_copy = nullptr;  // n bytes past the caches; out must be 64-byte aligned
   FoldFns fold[kCombines][kNatives] = {};
   // First i < n where x[i] is the largest (Combine::max) or smallest; NaN is both.
   int64_t (*arg_fold[2][kNatives])(const void* x, int64_t n) = {};

@@ -108,10 +108,14 @@ for name, (function, grad) in KINKED.items():
         dtypes=ALL_DTYPES,
         grad=grad,
         oracle=not name.startswith("_contrib"),
-        samples=lambda rng: [
-            Sample([rng.integers(1, 5, shape) + rng.uniform(0.1, 0.4, shape)]) for shape in ((3, 4), (5, 67), (0, 3))
-        ]
-        + [Sample([np.array([-2.5, -1.5, -0.5, 0.0, 0.5, 1.5, 2.5, -0.25, np.inf, -np.inf, np.nan])[:8]], grad=False)],
+        samples=lambda rng: (
+            [Sample([rng.integers(1, 5, shape) + rng.uniform(0.1, 0.4, shape)]) for shape in ((3, 4), (5, 67), (0, 3))]
+            + [
+                Sample(
+                    [np.array([-2.5, -1.5, -0.5, 0.0, 0.5, 1.5, 2.5, -0.25, np.inf, -np.inf, np.nan])[:8]], grad=False
+                )
+            ]
+        ),
         reference=function,
     )
 
@@ -264,7 +268,8 @@ for name, function in SCALAR.items():
         grad=True,
         rtol=HALF_BASE,
         samples=lambda rng: [
-            Sample([positive(rng, s)], dict(scalar=v)) for s, v in (((3, 4), 2.5), ((5, 67), 2), ((0, 3), 1), ((1,), 3.5))
+            Sample([positive(rng, s)], dict(scalar=v))
+            for s, v in (((3, 4), 2.5), ((5, 67), 2), ((0, 3), 1), ((1,), 3.5))
         ],
         reference=function,
         errors=[ErrorSample([np.ones(3)], dict(scalar="many"), "scalar")],

@@ -66,10 +66,14 @@ for name, (function, data, dtypes) in REDUCTIONS.items():
         dtypes=dtypes,
         grad=True,
         rtol={"float16": 1e-2, "bfloat16": 5e-2},
-        samples=lambda rng, data=data, name=name: [
-            Sample([data(rng, s)], p, oracle=name != "_square_sum") for s, p in CALLS
-        ]
-        + ([Sample([np.zeros((0, 3))], dict(axis=0), grad=False, oracle=False)] if name in ("sum", "nansum") else []),
+        samples=lambda rng, data=data, name=name: (
+            [Sample([data(rng, s)], p, oracle=name != "_square_sum") for s, p in CALLS]
+            + (
+                [Sample([np.zeros((0, 3))], dict(axis=0), grad=False, oracle=False)]
+                if name in ("sum", "nansum")
+                else []
+            )
+        ),
         reference=reducing(function),
         errors=ERRORS,
     )
@@ -86,12 +90,14 @@ record(
     dtypes=FLOATS,
     grad=True,
     rtol={"float16": 1e-2, "bfloat16": 5e-2},
-    samples=lambda rng: [
-        Sample([spaced(rng, s)], p | dict(ord=o))
-        for o in (1, 2)
-        for s, p in (((3, 4), {}), ((3, 4), dict(axis=1)), ((2, 3, 4), dict(axis=(0, 2), keepdims=True)))
-    ]
-    + [Sample([spaced(rng, (3, 4))], dict(out_dtype="float64"), grad=False, oracle=False)],
+    samples=lambda rng: (
+        [
+            Sample([spaced(rng, s)], p | dict(ord=o))
+            for o in (1, 2)
+            for s, p in (((3, 4), {}), ((3, 4), dict(axis=1)), ((2, 3, 4), dict(axis=(0, 2), keepdims=True)))
+        ]
+        + [Sample([spaced(rng, (3, 4))], dict(out_dtype="float64"), grad=False, oracle=False)]
+    ),
     reference=norm,
     errors=[*ERRORS, ErrorSample([np.ones(3)], dict(ord=3), "ord")],
 )
@@ -111,21 +117,26 @@ for name, function in (("argmax", np.argmax), ("argmin", np.argmin)):
     record(
         name,
         dtypes=ALL_DTYPES,
-        samples=lambda rng: [
-            Sample([rng.integers(0, 50, s).astype(float)], p)
-            for s, p in (
-                ((3, 4), dict(axis=0)),
-                ((3, 4), dict(axis=1)),
-                ((3, 4), {}),
-                ((2, 3, 4), dict(axis=-2, keepdims=True)),
-                ((5, 100), dict(axis=1)),
-                ((100, 5), dict(axis=0)),
-                ((7,), dict(axis=0)),
-            )
-        ]
-        + [Sample([np.array([[1.0, np.nan, 3.0], [4.0, 2.0, 4.0]])], dict(axis=1), oracle=False)],
+        samples=lambda rng: (
+            [
+                Sample([rng.integers(0, 50, s).astype(float)], p)
+                for s, p in (
+                    ((3, 4), dict(axis=0)),
+                    ((3, 4), dict(axis=1)),
+                    ((3, 4), {}),
+                    ((2, 3, 4), dict(axis=-2, keepdims=True)),
+                    ((5, 100), dict(axis=1)),
+                    ((100, 5), dict(axis=0)),
+                    ((7,), dict(axis=0)),
+                )
+            ]
+            + [Sample([np.array([[1.0, np.nan, 3.0], [4.0, 2.0, 4.0]])], dict(axis=1), oracle=False)]
+        ),
         reference=position(function),
-        errors=[ErrorSample([np.ones((2, 3))], dict(axis=2), "axis"), ErrorSample([np.ones((2, 0))], dict(axis=1), "empty")],
+        errors=[
+            ErrorSample([np.ones((2, 3))], dict(axis=2), "axis"),
+            ErrorSample([np.ones((2, 0))], dict(axis=1), "empty"),
+        ],
     )
 record(
     "argmax_channel",

@@ -46,8 +46,9 @@ inline constexpr int kLanes = kVectorBytes / static_cast<int>(sizeof(T));
 template <typename V>
 using Lane = std::remove_cvref_t<decltype(std::declval<V&>()[0])>;
 template <int Bytes>
-using IntOfSize = std::conditional_t<
-    Bytes == 1, int8_t, std::conditional_t<Bytes == 2, int16_t, std::conditional_t<Bytes == 4, int32_t, int64_t>>>;
+using IntOfSize =
+    std::conditional_t<Bytes == 1, int8_t,
+                       std::conditional_t<Bytes == 2, int16_t, std::conditional_t<Bytes == 4, int32_t, int64_t>>>;
 // The integer vector with lanes of the same size: masks and bit patterns.
 template <typename V>
 using Mask = Vec<IntOfSize<sizeof(Lane<V>)>>;
@@ -223,7 +224,10 @@ MX_INLINE F32 round_to(F32 x) {
   return (F32)_mm_round_ps((__m128)x, Mode | 8);
 #else
   return by_lane(x, [](float v) {
-    return Mode == 0 ? __builtin_nearbyintf(v) : Mode == 1 ? __builtin_floorf(v) : Mode == 2 ? __builtin_ceilf(v) : __builtin_truncf(v);
+    return Mode == 0   ? __builtin_nearbyintf(v)
+           : Mode == 1 ? __builtin_floorf(v)
+           : Mode == 2 ? __builtin_ceilf(v)
+                       : __builtin_truncf(v);
   });
 #endif
 }
@@ -237,18 +241,29 @@ MX_INLINE F64 round_to(F64 x) {
   return (F64)_mm_round_pd((__m128d)x, Mode | 8);
 #else
   return by_lane(x, [](double v) {
-    return Mode == 0 ? __builtin_nearbyint(v) : Mode == 1 ? __builtin_floor(v) : Mode == 2 ? __builtin_ceil(v) : __builtin_trunc(v);
+    return Mode == 0   ? __builtin_nearbyint(v)
+           : Mode == 1 ? __builtin_floor(v)
+           : Mode == 2 ? __builtin_ceil(v)
+                       : __builtin_trunc(v);
   });
 #endif
 }
 template <typename V>
-MX_INLINE V vrint(V x) { return round_to<0>(x); }
+MX_INLINE V vrint(V x) {
+  return round_to<0>(x);
+}
 template <typename V>
-MX_INLINE V vfloor(V x) { return round_to<1>(x); }
+MX_INLINE V vfloor(V x) {
+  return round_to<1>(x);
+}
 template <typename V>
-MX_INLINE V vceil(V x) { return round_to<2>(x); }
+MX_INLINE V vceil(V x) {
+  return round_to<2>(x);
+}
 template <typename V>
-MX_INLINE V vtrunc(V x) { return round_to<3>(x); }
+MX_INLINE V vtrunc(V x) {
+  return round_to<3>(x);
+}
 
 // ---- float <-> double ---------------------------------------------------------------------------------------------
 // One vector of floats as two of doubles.
@@ -270,8 +285,8 @@ MX_INLINE Wide widen(F32 x) {
 }
 MX_INLINE F32 narrow(Wide w) {
 #if defined(__AVX512F__)
-  return (F32)_mm512_insertf32x8(_mm512_castps256_ps512(_mm512_cvtpd_ps((__m512d)w.lo)),
-                                 _mm512_cvtpd_ps((__m512d)w.hi), 1);
+  return (F32)_mm512_insertf32x8(_mm512_castps256_ps512(_mm512_cvtpd_ps((__m512d)w.lo)), _mm512_cvtpd_ps((__m512d)w.hi),
+                                 1);
 #elif defined(__AVX2__)
   return (F32)_mm256_insertf128_ps(_mm256_castps128_ps256(_mm256_cvtpd_ps((__m256d)w.lo)),
                                    _mm256_cvtpd_ps((__m256d)w.hi), 1);

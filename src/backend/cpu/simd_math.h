@@ -40,8 +40,8 @@ MX_INLINE F32 vlog(F32 x) {
   const I32 bits = (I32)y - 0x3f3504f3;  // sqrt(1/2)
   const I32 e = (bits >> 23) + (tiny & -23);
   const F32 f = (F32)((bits & 0x007fffff) + 0x3f3504f3) - 1.0f;
-  constexpr float c[] = {3.333331058e-01f, -2.499998663e-01f, 2.000221928e-01f, -1.666924532e-01f, 1.421878045e-01f,
-                         -1.238449410e-01f, 1.187230882e-01f, -1.178880024e-01f, 6.915580221e-02f};
+  constexpr float c[] = {3.333331058e-01f,  -2.499998663e-01f, 2.000221928e-01f,  -1.666924532e-01f, 1.421878045e-01f,
+                         -1.238449410e-01f, 1.187230882e-01f,  -1.178880024e-01f, 6.915580221e-02f};
   const F32 k = __builtin_convertvector(e, F32);
   const F32 f2 = f * f;
   F32 r = polynomial(f, c) * (f2 * f) + k * -2.12194440e-4f;
@@ -67,7 +67,7 @@ MX_INLINE F32 vtanh(F32 x) {
 
 // exp(-x^2) * q(x) = 1 - erf(x) for x >= 2/3, relatively exact to 1e-6 down to where it vanishes.
 MX_INLINE F32 erfc_tail(F32 x) {
-  constexpr float c[] = {-1.265533891e+00f, 1.000649507e+00f, 3.665790428e-01f, 1.456765577e-01f, -3.766653678e-01f,
+  constexpr float c[] = {-1.265533891e+00f, 1.000649507e+00f,  3.665790428e-01f, 1.456765577e-01f,  -3.766653678e-01f,
                          7.413091678e-01f,  -1.840595949e+00f, 2.144320196e+00f, -1.161346350e+00f, 2.456143878e-01f};
   const F32 u = 1.0f / (1.0f + 0.5f * x);
   return u * vexp(polynomial(u, c) - x * x);
@@ -197,7 +197,13 @@ MX_INLINE F32 vcos(F32 x) {
   return circular(x, [](F64 v) { return sincos_d(v).cos; }, __builtin_cosf);
 }
 MX_INLINE F32 vtan(F32 x) {
-  const F32 y = circular(x, [](F64 v) { const SinCos s = sincos_d(v); return s.sin / s.cos; }, __builtin_tanf);
+  const F32 y = circular(
+      x,
+      [](F64 v) {
+        const SinCos s = sincos_d(v);
+        return s.sin / s.cos;
+      },
+      __builtin_tanf);
   return x == 0.0f ? x : y;
 }
 MX_INLINE F32 vasin(F32 x) {
