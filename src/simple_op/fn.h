@@ -32,7 +32,7 @@ constexpr int arity_of(Fn f) { return f < Fn::add ? 1 : f < Fn::select ? 2 : 3; 
 // Whether the formula makes sense on integers; the other functions are computed in double and truncated.
 constexpr bool on_integers(Fn f) {
   switch (f) {
-    // clang-format off
+      // clang-format off
     case Fn::copy: case Fn::negative: case Fn::abs: case Fn::sign: case Fn::rint: case Fn::ceil: case Fn::floor:
     case Fn::trunc: case Fn::round: case Fn::square: case Fn::relu: case Fn::logical_not: case Fn::isnan:
     case Fn::isinf: case Fn::isfinite: case Fn::add: case Fn::sub: case Fn::mul: case Fn::div: case Fn::mod:
@@ -49,8 +49,8 @@ struct FnInfo {
   Fn fn;
   const char* name;
   float ns;  // per float element with data in the first cache, on 256-bit vectors
-  // The operators that apply the function, for gradients of gradients: to arrays of one shape, to arrays that broadcast,
-  // to an array and a scalar, to a scalar and an array. Null: there is none.
+  // The operators that apply the function, for gradients of gradients: to arrays of one shape, to arrays that
+  // broadcast, to an array and a scalar, to a scalar and an array. Null: there is none.
   const char* op = nullptr;
   const char* broadcast_op = nullptr;
   const char* scalar_op = nullptr;
