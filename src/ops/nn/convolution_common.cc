@@ -58,6 +58,7 @@ bool check_data(InferContext& c, const Shape& data, const ConvParamsBase& p) {
 }
 
 std::unique_ptr<ConvKernel> prepare_conv(const ConvProblem& problem, ConvPass pass, bool with_bias, int team) {
+  if (auto kernel = prepare_conv_small(problem, pass, with_bias)) return kernel;
   if (auto kernel = prepare_conv_onednn(problem, pass, with_bias, team)) return kernel;
   return prepare_conv_portable(problem, pass, with_bias);
 }
