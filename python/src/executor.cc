@@ -67,7 +67,6 @@ void bind_executor(nb::module_& m) {
       .def("set_monitor", &set_monitor, nb::arg("callback").none(), nb::arg("inputs"));
   m.def("bind", &bind, nb::rv_policy::take_ownership);
   m.def("set_tracing", &trace::set_tracing);
-  m.def("is_tracing", &trace::is_tracing);
   m.def("set_traced_variable", [](nb::handle array, const Symbol& symbol) {
     trace::set_variable(expect_ndarray(array.ptr(), "set_variable"), symbol);
   });

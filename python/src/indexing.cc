@@ -42,7 +42,7 @@ PyObject* call_method(PyObject* self, const char* name, PyObject* key, PyObject*
 PyObject* ndarray_subscript(PyObject* self, PyObject* key) {
   return guard<PyObject*>(nullptr, [&] {
     const NDArray& array = unwrap(self);
-    if (!(autograd::is_recording() && autograd::in_graph(array))) {
+    if (!autograd::is_tracing() && !(autograd::is_recording() && autograd::in_graph(array))) {
       Simple simple = simple_window(array, key);
       if (simple.found) return wrap(simple.window.detached(), Py_TYPE(self));
     }

@@ -9,6 +9,7 @@
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
+#include "executor/gradient_pass.h"
 #include "symbol/infer.h"
 #include "symbol/symbol.h"
 
@@ -106,6 +107,26 @@ nb::tuple infer_type(const Symbol& symbol, const Given& given) {
   return three_lists(symbol, specs, print, [](const TensorSpec& s) { return s.dtype != DType::unknown; });
 }
 
+// The gradients of `names` for heads of ones, as a group.
+Symbol gradient(const Symbol& symbol, const std::vector<std::string>& names) {
+  std::vector<Entry> heads;
+  for (const Entry& e : symbol.entries())
+    heads.push_back({make_node(get_op("ones_like"), {}, "head_gradient", {e}), 0});
+  std::vector<Node*> variables;
+  for (const std::string& name : names) {
+    for (Node* node : graph_inputs(symbol.entries()).arguments) {
+      if (node->name == name) variables.push_back(node);
+    }
+  }
+  if (variables.size() != names.size()) fail(ErrorKind::value, "gradient: not every name is that of one argument");
+  std::vector<Entry> gradients = make_gradients({symbol.entries(), heads, variables, true});
+  for (size_t i = 0; i < gradients.size(); ++i) {
+    if (gradients[i].node) continue;
+    gradients[i] = {make_node(get_op("zeros_like"), {}, names[i] + "_gradient", {{Ref<Node>(variables[i]), 0}}), 0};
+  }
+  return Symbol(std::move(gradients));
+}
+
 }  // namespace
 
 void bind_symbol(nb::module_& m) {
@@ -139,7 +160,8 @@ void bind_symbol(nb::module_& m) {
            })
       .def("set_attr", &Symbol::set_attr)
       .def("infer_shape", &infer_shape)
-      .def("infer_type", &infer_type);
+      .def("infer_type", &infer_type)
+      .def("gradient", &gradient);
 }
 
 }  // namespace mxnet::python

@@ -7,6 +7,7 @@
 #include <unordered_map>
 #include <unordered_set>
 
+#include "executor/passes.h"
 #include "simple_op/elementwise.h"
 
 namespace mxnet {
@@ -19,7 +20,9 @@ constexpr size_t kMaxInputs = 12;
 // Elementwise over its output's shape, with the usual broadcasting rules.
 bool fusable(const Node& node, const GraphSpecs& specs) {
   const ElementwiseInfo* info = elementwise_info(*node.op);
-  if (!info || node.num_all_outputs() != 1 || !node.op->inputs.mutated.empty() || node.inputs.empty()) return false;
+  if (!info || reads_only_shape(node) || node.num_all_outputs() != 1 || !node.op->inputs.mutated.empty() ||
+      node.inputs.empty())
+    return false;
   const TensorSpec& out = specs.of.at(&node)[0];
   if (out.shape.size() == 0) return false;
   std::vector<TensorSpec> in;

@@ -2,6 +2,7 @@
 #include "executor/interpret.h"
 
 #include "autograd/tape.h"
+#include "symbol/infer.h"
 
 namespace mxnet {
 
@@ -39,7 +40,9 @@ std::vector<NDArray> interpret(std::span<const Entry> heads, const std::unordere
     if (watch && watch->inputs) watch_inputs(*node, in, *watch);
     std::vector<NDArray> out(static_cast<size_t>(node->num_outputs()));
     try {
-      autograd::call(*node->op, node->params, in, out, device);
+      std::vector<TensorSpec> specs;
+      for (const NDArray* a : in) specs.push_back({a->shape(), a->dtype(), Layout::plain});
+      autograd::call(broadcasting_operator(*node, specs), node->params, in, out, device);
     } catch (const Error& e) {
       throw Error(e.kind(), "node " + node->name + ": " + e.what());
     }

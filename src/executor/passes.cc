@@ -11,7 +11,7 @@ namespace {
 bool has_effects(const Node& node) { return node.op->flags.random || !node.op->inputs.mutated.empty(); }
 
 // Rebuilds the graph node by node. `visit` gets each operator node with its inputs already replaced and returns the
-// node that stands for it, with the same outputs.
+// node that stands for it, with the same outputs; the second argument is the original.
 template <typename Visit>
 std::vector<Entry> rebuild(std::span<const Entry> heads, Visit&& visit) {
   std::unordered_map<const Node*, Ref<Node>> done;
@@ -25,7 +25,7 @@ std::vector<Entry> rebuild(std::span<const Entry> heads, Visit&& visit) {
         same = make_node(*node->op, node->params, node->name, std::move(inputs));
         same->attrs = node->attrs;
       }
-      same = visit(same);
+      same = visit(same, *node);
     }
     done[node] = std::move(same);
   }
@@ -43,6 +43,10 @@ std::string expression_key(const Node& node) {
 
 }  // namespace
 
+bool reads_only_shape(const Node& node) {
+  return node.op && (node.op->name == "zeros_like" || node.op->name == "ones_like");
+}
+
 bool is_identity(const Node& node, bool training) {
   static constexpr std::array names = {"BlockGrad", "_copy", "identity", "make_loss", "_identity_with_attr_like_rhs"};
   const std::string& name = node.op->name;
@@ -58,8 +62,20 @@ bool is_identity(const Node& node, bool training) {
 
 std::vector<Entry> merge_common_subexpressions(std::span<const Entry> heads) {
   std::unordered_map<std::string, Ref<Node>> known;
-  return rebuild(heads, [&](const Ref<Node>& node) {
+  return rebuild(heads, [&](const Ref<Node>& node, const Node&) {
     return has_effects(*node) ? node : known.try_emplace(expression_key(*node), node).first->second;
+  });
+}
+
+std::vector<Entry> resolve_broadcasts(std::span<const Entry> heads, const GraphSpecs& specs) {
+  return rebuild(heads, [&](const Ref<Node>& node, const Node& original) {
+    std::vector<TensorSpec> in;
+    for (const Entry& e : original.inputs) in.push_back(specs.at(e));
+    const OpDef& op = broadcasting_operator(original, in);
+    if (&op == original.op) return node;
+    Ref<Node> changed = make_node(op, {}, node->name, node->inputs);
+    changed->attrs = node->attrs;
+    return changed;
   });
 }
 

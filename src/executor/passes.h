@@ -1,17 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
-// Graph -> graph passes that need no shapes. Each returns new heads; nodes of the given graph are not changed.
+// Graph -> graph passes. Each returns new heads; nodes of the given graph are not changed.
 #pragma once
 
 #include <span>
 #include <unordered_map>
 #include <vector>
 
+#include "symbol/infer.h"
 #include "symbol/node.h"
 
 namespace mxnet {
 
 // Nodes that compute the same from the same inputs become one. Random and mutating operators are left alone.
 std::vector<Entry> merge_common_subexpressions(std::span<const Entry> heads);
+
+// Replaces elementwise arithmetic whose operands have different shapes by its broadcasting form.
+std::vector<Entry> resolve_broadcasts(std::span<const Entry> heads, const GraphSpecs& specs);
+
+// True for zeros_like and ones_like: of their input only the shape matters.
+bool reads_only_shape(const Node& node);
 
 // True for operators that pass input 0 on unchanged: BlockGrad, _copy, Dropout outside training.
 bool is_identity(const Node& node, bool training);

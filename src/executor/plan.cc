@@ -39,8 +39,9 @@ Ref<Plan> Plan::compile(std::span<const Entry> heads, std::span<Node* const> inp
   if (!plannable(topological_order(heads))) return {};
   Ref<Plan> plan(new Plan);
   plan->signature_ = std::move(signature);
-  plan->heads_ = merge_common_subexpressions(heads);
   for (Node* node : inputs) plan->variables_.emplace_back(node);
+  plan->heads_ = resolve_broadcasts(heads, infer_graph(heads, plan->known_specs()));
+  plan->heads_ = merge_common_subexpressions(plan->heads_);
   plan->alias_.assign(heads.size(), -1);
   for (size_t i = 0; i < heads.size() && !plan->signature_.bound; ++i) {
     const auto at = std::find(inputs.begin(), inputs.end(), heads[i].node.get());
@@ -105,8 +106,7 @@ std::vector<Entry> Plan::entries_to_save(std::span<const Entry> gradients) const
     const Entry e = std::move(pending.back());
     pending.pop_back();
     if (e.node->is_variable() || !seen.insert(e.node.get()).second) continue;
-    const std::string& name = e.node->op->name;
-    if (name == "zeros_like" || name == "ones_like") continue;  // only the shape is read
+    if (reads_only_shape(*e.node)) continue;
     for (const Entry& in : e.node->inputs) follow(in);
   }
   return save;

@@ -46,9 +46,6 @@ struct EntryHash {
   }
 };
 
-// Operators of which only the shape of the input matters.
-bool ignores_data(const Node& node) { return node.op->name == "zeros_like" || node.op->name == "ones_like"; }
-
 class Builder {
  public:
   explicit Builder(const ScheduleRequest& request) : request_(request) {}
@@ -88,7 +85,7 @@ class Builder {
     const auto open = [&](const Entry& e) {
       if (!is_source_.contains(key_of(e)) && seen.emplace(e.node.get(), true).second) {
         if (e.node->is_variable()) fail("the plan has no array for variable ", e.node->name);
-        stack.emplace_back(e.node.get(), ignores_data(*e.node) ? e.node->inputs.size() : 0);
+        stack.emplace_back(e.node.get(), reads_only_shape(*e.node) ? e.node->inputs.size() : 0);
       }
     };
     const auto walk = [&](const Entry& head) {
@@ -119,7 +116,7 @@ class Builder {
 
   // What a unit reads from outside; each entry once for a fused one.
   std::vector<Entry> inputs_of(const Unit& unit) const {
-    if (ignores_data(*unit[0])) return {};
+    if (reads_only_shape(*unit[0])) return {};
     if (unit.size() == 1) return unit[0]->inputs;
     std::vector<Entry> inputs;
     for (const Node* node : unit) {
@@ -226,7 +223,7 @@ class Builder {
     Node& node = *unit[0];
     if (unit.size() > 1)
       emit_fused(unit);
-    else if (ignores_data(node))
+    else if (reads_only_shape(node))
       emit_fill(node);
     else if (!emit_alias(node))
       emit_kernel(node);

@@ -92,10 +92,11 @@ class Inference {
     };
     if (done_.contains(&node) && all_known(in_) && all_known(out)) return false;
     const auto before = out;
-    InferContext context(*node.op, *node.params, in_, out);
+    const OpDef& op = broadcasting_operator(node, in_);
+    InferContext context(op, *node.params, in_, out);
     try {
-      node.op->infer.shape(context);
-      node.op->infer.dtype(context);
+      op.infer.shape(context);
+      op.infer.dtype(context);
     } catch (const Error& e) {
       throw Error(e.kind(), "in node " + node.name + ": " + e.what());
     }
@@ -116,6 +117,36 @@ class Inference {
 };
 
 }  // namespace
+
+const OpDef& broadcasting_operator(const Node& node, std::span<const TensorSpec> in) {
+  if (in.size() != 2 || !in[0].shape.known() || !in[1].shape.known() || in[0].shape == in[1].shape) return *node.op;
+  static const auto* twins = [] {
+    auto* table = new std::unordered_map<const OpDef*, const OpDef*>;
+    constexpr std::pair<const char*, const char*> names[] = {{"elemwise_add", "add"},
+                                                             {"elemwise_sub", "sub"},
+                                                             {"elemwise_mul", "mul"},
+                                                             {"elemwise_div", "div"},
+                                                             {"_mod", "mod"},
+                                                             {"_power", "power"},
+                                                             {"_maximum", "maximum"},
+                                                             {"_minimum", "minimum"},
+                                                             {"_hypot", "hypot"},
+                                                             {"_equal", "equal"},
+                                                             {"_not_equal", "not_equal"},
+                                                             {"_greater", "greater"},
+                                                             {"_lesser", "lesser"},
+                                                             {"_greater_equal", "greater_equal"},
+                                                             {"_lesser_equal", "lesser_equal"}};
+    for (const auto& [same, broadcast] : names) {
+      const OpDef* from = find_op(same);
+      const OpDef* to = find_op(std::string("broadcast_") + broadcast);
+      if (from && to) table->emplace(from, to);
+    }
+    return table;
+  }();
+  const auto it = twins->find(node.op);
+  return it == twins->end() ? *node.op : *it->second;
+}
 
 bool is_known(const TensorSpec& spec) { return spec.shape.known() && spec.dtype != DType::unknown; }
 

@@ -2,6 +2,7 @@
 // Shapes and dtypes of a whole graph: every operator's inference, forwards and backwards, until nothing new is learned.
 #pragma once
 
+#include <span>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -23,5 +24,9 @@ GraphSpecs infer_graph(std::span<const Entry> heads, const std::unordered_map<co
                        bool np_shape = false);
 
 bool is_known(const TensorSpec& spec);
+
+// Arithmetic written with Python operators is elementwise in a graph, because that lets shapes flow both ways. Where
+// both shapes are known and differ, it broadcasts, as it does for arrays: the operator that then stands for `node`'s.
+const OpDef& broadcasting_operator(const Node& node, std::span<const TensorSpec> in);
 
 }  // namespace mxnet

@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Compiled graphs: aliases, recording, several calls in flight, gradients of gradients."""
+import threading
+
+import numpy as np
+import pytest
+
+import mxnet as mx
+from mxnet import autograd, nd
+from mxnet._core._ext import CachedOp
+
+
+def chain(x, y):
+    return (x * 2 + y).tanh() * x - 1
+
+
+@pytest.fixture
+def op():
+    return CachedOp(chain(mx.sym.var("x"), mx.sym.var("y")), [("static_alloc", True), ("static_shape", True)])
+
+
+def pair(shape, seed=0):
+    rng = np.random.RandomState(seed)
+    arrays = nd.array(rng.randn(*shape)), nd.array(rng.randn(*shape))
+    for array in arrays:
+        array.attach_grad()
+    return arrays
+
+
+@pytest.mark.parametrize("shape", [(3, 4), (1,), (300, 500)])
+def test_equals_single_operators(op, shape):
+    x, y = pair(shape)
+    with autograd.record():
+        expected = chain(x, y)
+    expected.backward()
+    grads = x.grad.asnumpy(), y.grad.asnumpy()
+    assert np.array_equal(op(x, y).asnumpy(), expected.asnumpy())
+    with autograd.record():
+        out = op(x, y)
+    out.backward()
+    assert np.array_equal(out.asnumpy(), expected.asnumpy())
+    np.testing.assert_allclose(x.grad.asnumpy(), grads[0], rtol=1e-6)
+    np.testing.assert_allclose(y.grad.asnumpy(), grads[1], rtol=1e-6)
+
+
+def test_several_forwards_before_backward(op):
+    pairs = [pair((5, 6), seed) for seed in range(4)]
+    with autograd.record():
+        outs = [op(x, y) for x, y in pairs]
+    for out in reversed(outs):
+        out.backward(retain_graph=True)
+    for (x, _), out in zip(pairs, outs):
+        grad = x.grad.asnumpy()
+        out.backward()
+        assert np.array_equal(x.grad.asnumpy(), grad)
+
+
+def test_backward_reads_current_values():
+    x, w = nd.array([3.0]), nd.array([1.0])
+    x.attach_grad()
+    op = CachedOp(mx.sym.var("x") * mx.sym.var("w"))
+    with autograd.record():
+        out = op(x, w)
+    w[:] = 7
+    out.backward()
+    assert x.grad.asscalar() == 7
+
+
+def test_outputs_are_fresh_and_inputs_alias():
+    x = mx.sym.var("x")
+    op = CachedOp(mx.sym.Group([x, x * 2]))
+    a = nd.ones((3,))
+    same, first = op(a)
+    _, second = op(a)
+    same[:] = 5
+    assert a.asnumpy().tolist() == [5, 5, 5]
+    first[:] = 0
+    assert second.asnumpy().tolist() == [2, 2, 2]
+
+
+def test_requests_follow_the_variables(op):
+    x, y = pair((3, 4))
+    y.attach_grad(grad_req="add")
+    for _ in range(2):
+        with autograd.record():
+            out = op(x, y)
+        out.backward()
+    twice = y.grad.asnumpy()
+    y.attach_grad(grad_req="write")
+    with autograd.record():
+        out = op(x, y)
+    out.backward()
+    np.testing.assert_allclose(twice, 2 * y.grad.asnumpy(), rtol=1e-6)
+
+
+def test_the_same_array_twice():
+    x = nd.array([1.0, 2.0])
+    x.attach_grad()
+    op = CachedOp(mx.sym.var("a") * mx.sym.var("b"))
+    with autograd.record():
+        out = op(x, x)
+    out.backward()
+    assert x.grad.asnumpy().tolist() == [2, 4]
+
+
+def test_gradient_of_gradient(op):
+    x, y = pair((3, 4))
+
+    def second(function):
+        with autograd.record():
+            grad = autograd.grad(function(x, y), [x], create_graph=True)[0]
+            out = grad * grad
+        out.backward()
+        return x.grad.asnumpy()
+
+    np.testing.assert_allclose(second(op), second(chain), rtol=1e-5)
+
+
+def test_threads(op):
+    x, y = pair((64, 64))
+    expected = chain(x, y).asnumpy()
+    wrong = []
+
+    def work():
+        for _ in range(50):
+            if not np.array_equal(op(x, y).asnumpy(), expected):
+                wrong.append(1)
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+def test_bad_calls(op):
+    x, y = pair((3, 4))
+    with pytest.raises(TypeError, match="takes 2 inputs"):
+        op(x)
+    with pytest.raises(TypeError, match="NDArray"):
+        op(x, 3)
+    with pytest.raises(mx.MXNetError, match="_plus"):
+        op(x, nd.ones((5, 5)))
+    with pytest.raises(mx.MXNetError, match="nothing"):
+        CachedOp(mx.sym.var("x") * 2, [("nothing", 1)])
+    assert op(x, y).shape == (3, 4)

@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Executors: binding, requests, monitors, reshape."""
+import numpy as np
+import pytest
+
+import mxnet as mx
+from mxnet import autograd, nd
+
+
+def product():
+    return mx.sym.var("x") * mx.sym.var("y")
+
+
+def filled(executor, value=3):
+    for array in executor.arg_arrays:
+        array[:] = value
+    return executor
+
+
+def test_forward_and_backward():
+    executor = filled(product().simple_bind(mx.cpu(), x=(2,), y=(2,)))
+    out = executor.forward(is_train=True)
+    assert out[0].asnumpy().tolist() == [9, 9]
+    executor.backward([nd.array([1, 2])])
+    assert executor.grad_dict["x"].asnumpy().tolist() == [3, 6]
+    held = executor.outputs[0]
+    executor.forward(x=nd.array([1, 2]))
+    assert held.asnumpy().tolist() == [3, 6]
+    executor.backward(nd.array([1, 1]))
+    assert executor.grad_dict["y"].asnumpy().tolist() == [1, 2]
+    assert list(executor.output_dict) == executor._symbol.list_outputs()
+
+
+@pytest.mark.parametrize("req", ["add", ["add", "null"], {"x": "add"}])
+def test_requests(req):
+    executor = filled(product().simple_bind(mx.cpu(), grad_req=req, x=(2,), y=(2,)))
+    executor.grad_dict["x"][:] = 1
+    for _ in range(2):
+        executor.forward(is_train=True)
+        executor.backward(nd.ones((2,)))
+    assert executor.grad_dict["x"].asnumpy().tolist() == [7, 7]
+    assert (executor.grad_dict["y"] is None) == (req != "add")
+
+
+def test_bind():
+    x, y, grad = nd.array([1, 2]), nd.array([3, 4]), nd.zeros((2,))
+    executor = product().bind(mx.cpu(), {"x": x, "y": y}, args_grad={"y": grad})
+    executor.forward(is_train=True)
+    executor.backward(nd.ones((2,)))
+    assert grad.asnumpy().tolist() == [1, 2]
+    x[:] = 5
+    assert executor.forward()[0].asnumpy().tolist() == [15, 20]
+    assert product().eval(x=x, y=y)[0].asnumpy().tolist() == [15, 20]
+    with pytest.raises(ValueError, match="`y` is missing"):
+        product().bind(mx.cpu(), {"x": x})
+    with pytest.raises(ValueError):
+        product().bind(mx.cpu(), [x])
+    with pytest.raises(ValueError, match="foo"):
+        product().simple_bind(mx.cpu(), grad_req="foo", x=(2,), y=(2,))
+    with pytest.raises(RuntimeError, match="x"):
+        product().simple_bind(mx.cpu())
+
+
+def test_bad_forward_arguments():
+    executor = filled(product().simple_bind(mx.cpu(), x=(2,), y=(2,)))
+    with pytest.raises(TypeError, match="z"):
+        executor.forward(z=nd.ones((2,)))
+    with pytest.raises(ValueError, match="Shape not match"):
+        executor.forward(x=nd.ones((3,)))
+    executor.forward(is_train=True)
+    with pytest.raises(mx.MXNetError, match="loss"):
+        executor.backward()
+
+
+def test_same_numbers_as_the_tape():
+    data = mx.sym.var("data")
+    net = mx.sym.FullyConnected(data, num_hidden=8, name="a")
+    net = mx.sym.FullyConnected(mx.sym.tanh(net), num_hidden=3, name="b")
+    executor = net.simple_bind(mx.cpu(), data=(4, 5))
+    rng = np.random.RandomState(0)
+    arrays = {}
+    for name, array in executor.arg_dict.items():
+        array[:] = nd.array(rng.randn(*array.shape))
+        arrays[name] = array.copy()
+        arrays[name].attach_grad()
+    with autograd.record():
+        hidden = nd.tanh(nd.FullyConnected(arrays["data"], arrays["a_weight"], arrays["a_bias"], num_hidden=8))
+        out = nd.FullyConnected(hidden, arrays["b_weight"], arrays["b_bias"], num_hidden=3)
+    out.backward()
+    executor.forward(is_train=True)
+    executor.backward(nd.ones((4, 3)))
+    np.testing.assert_allclose(executor.outputs[0].asnumpy(), out.asnumpy(), rtol=1e-5)
+    for name, array in arrays.items():
+        np.testing.assert_allclose(executor.grad_dict[name].asnumpy(), array.grad.asnumpy(), rtol=1e-4, atol=1e-5)
+
+
+def test_auxiliary_states_move_once_per_training_forward():
+    net = mx.sym.BatchNorm(mx.sym.var("data"), name="bn", momentum=0.5)
+    executor = net.simple_bind(mx.cpu(), data=(4, 3))
+    executor.arg_dict["data"][:] = nd.array(np.arange(12).reshape(4, 3))
+    executor.forward(is_train=False)
+    assert executor.aux_dict["bn_moving_mean"].asnumpy().tolist() == [0, 0, 0]
+    executor.forward(is_train=True)
+    executor.backward(nd.ones((4, 3)))
+    np.testing.assert_allclose(executor.aux_dict["bn_moving_mean"].asnumpy(), [2.25, 2.75, 3.25])
+
+
+def test_monitor():
+    net = mx.sym.tanh(product() * 2, name="t")
+    executor = filled(net.simple_bind(mx.cpu(), x=(2,), y=(2,)))
+    seen = []
+    executor.set_monitor_callback(lambda name, array: seen.append(name))
+    executor.forward()
+    assert seen[-1] == "t_output" and len(seen) == 3
+    seen.clear()
+    executor.set_monitor_callback(lambda name, array: seen.append(name), monitor_all=True)
+    executor.forward()
+    assert "x" in seen and "t_data" in seen
+
+
+def test_reshape_and_copy_params():
+    executor = filled(product().simple_bind(mx.cpu(), x=(4,), y=(4,)))
+    smaller = executor.reshape(x=(2,), y=(2,))
+    assert smaller.outputs[0].shape == (2,)
+    with pytest.raises(AssertionError):
+        executor.reshape(x=(8,), y=(8,))
+    assert executor.reshape(allow_up_sizing=True, x=(8,), y=(8,)).outputs[0].shape == (8,)
+    executor.copy_params_from({"x": nd.ones((4,))})
+    assert executor.arg_dict["x"].asnumpy().tolist() == [1] * 4
+    with pytest.raises(ValueError, match="zz"):
+        executor.copy_params_from({"zz": nd.ones((4,))})
+    executor.copy_params_from({"zz": nd.ones((4,))}, allow_extra_params=True)
+
+
+def test_arithmetic_broadcasts_as_for_arrays():
+    executor = (mx.sym.var("x") + mx.sym.var("y")).simple_bind(mx.cpu(), x=(2, 3), y=(1, 3))
+    executor.arg_dict["y"][:] = nd.array([[1, 2, 3]])
+    assert executor.forward(is_train=True)[0].asnumpy().tolist() == [[1, 2, 3], [1, 2, 3]]
+    executor.backward(nd.ones((2, 3)))
+    assert executor.grad_dict["y"].asnumpy().tolist() == [[2, 2, 2]]
+    with pytest.raises(mx.MXNetError, match="_plus"):
+        (mx.sym.var("x") + mx.sym.var("y")).simple_bind(mx.cpu(), x=(2, 3), y=(2, 4))
+
+
+def test_symbolic_gradient():
+    x = mx.sym.var("x")
+    grad = (x * x).gradient(["x"])
+    assert grad.eval(x=nd.array([1, 2]))[0].asnumpy().tolist() == [2, 4]
