@@ -34,6 +34,10 @@ class MXNetOSError(MXNetError, OSError):
     """The operating system refused."""
 
 
+class MXNetFileNotFoundError(MXNetOSError, FileNotFoundError):
+    """A file that does not exist."""
+
+
 class NotSupportedForSparseNDArray(MXNetError):
     """An operation that sparse arrays do not have."""
 

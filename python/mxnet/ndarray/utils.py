@@ -5,6 +5,7 @@ import mmap
 import os
 
 from .._core import _ext
+from .._core.errors import MXNetFileNotFoundError
 from .ndarray import NDArray
 
 
@@ -46,7 +47,11 @@ def _as_saved(arrays, names):
 
 def load(fname):
     """Reads a file written by save(), here or by any MXNet since 0.8: a list, or a dict if it holds names."""
-    with open(fname, "rb") as file:
+    try:
+        file = open(fname, "rb")  # noqa: SIM115  (closed below)
+    except FileNotFoundError as error:
+        raise MXNetFileNotFoundError(*error.args, os.fspath(fname)) from None
+    with file:
         if os.fstat(file.fileno()).st_size == 0:
             raise ValueError(f"load: {os.fspath(fname)} is empty")
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as contents:
