@@ -4,6 +4,7 @@
 from ._core.errors import (
                            MXNetAttributeError,
                            MXNetError,
+                           MXNetFileNotFoundError,
                            MXNetIndexError,
                            MXNetMemoryError,
                            MXNetNotImplementedError,
@@ -14,5 +15,5 @@ from ._core.errors import (
 
 InternalError = MXNetError
 
-__all__ = ["InternalError", "MXNetAttributeError", "MXNetError", "MXNetIndexError", "MXNetMemoryError",
+__all__ = ["InternalError", "MXNetAttributeError", "MXNetError", "MXNetFileNotFoundError", "MXNetIndexError", "MXNetMemoryError",
            "MXNetNotImplementedError", "MXNetOSError", "MXNetTypeError", "MXNetValueError"]
