@@ -176,13 +176,13 @@ def save_and_reload(net, images, args):
 def compare_with_symbol(net, images, labels, steps=3, lr=0.05):
     """Train the Gluon network and its twin, a symbol bound to an executor, side by side; their numbers must agree."""
     executor = build_symbol().simple_bind(mx.cpu(), data=images.shape, label=labels.shape, grad_req="write")
-    params = {name: param for name, param in net.collect_params().items()}
+    params = dict(net.collect_params().items())
     for name, param in params.items():
         executor.arg_dict[name][:] = param.data()
     loss_function = gluon.loss.SoftmaxCrossEntropyLoss()
     trainer = gluon.Trainer(net.collect_params(), "sgd", {"learning_rate": lr, "momentum": 0.9})
     updater = mx.optimizer.get_updater(mx.optimizer.SGD(learning_rate=lr, momentum=0.9, rescale_grad=1 / len(images)))
-    for step in range(steps):
+    for _ in range(steps):
         with autograd.record():
             scores = net(images)
             loss = loss_function(scores, labels)

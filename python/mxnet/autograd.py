@@ -69,14 +69,12 @@ def backward(heads, head_grads=None, retain_graph=False, train_mode=True):
 def grad(heads, variables, head_grads=None, retain_graph=None, create_graph=False, train_mode=True):
     """Gradients of `heads` with respect to `variables` as new arrays; the variables' own buffers are left alone.
 
-    With `create_graph` the result can itself be differentiated. Returns a list, or one array for one variable.
+    With `create_graph` the result can itself be differentiated. Returns a list, of one array for one variable.
     """
     heads, head_grads = _heads(heads, head_grads)
     if retain_graph is None:
         retain_graph = create_graph
-    single = isinstance(variables, NDArray)
-    result = _ext.grad(heads, _as_list(variables), head_grads, retain_graph, create_graph, train_mode)
-    return result[0] if single else result
+    return _ext.grad(heads, _as_list(variables), head_grads, retain_graph, create_graph, train_mode)
 
 
 def get_symbol(x):

@@ -202,7 +202,7 @@ def test_grad_leaves_buffers_alone():
     x.grad[:] = 5
     with autograd.record():
         y = x * x
-    g = autograd.grad(y, x)
+    g = autograd.grad(y, x)[0]
     np.testing.assert_array_equal(g.asnumpy(), [2, 4])
     np.testing.assert_array_equal(x.grad.asnumpy(), [5, 5])
 
@@ -224,8 +224,8 @@ def test_higher_order():
     x = leaf([0.5, 1.5])
     with autograd.record():
         y = nd.sin(x) * nd.exp(x)
-        g = autograd.grad(y, x, create_graph=True, retain_graph=True)
-        h = autograd.grad(g, x, create_graph=True, retain_graph=True)
+        g = autograd.grad(y, x, create_graph=True, retain_graph=True)[0]
+        h = autograd.grad(g, x, create_graph=True, retain_graph=True)[0]
     h.backward()
     v = np.array([0.5, 1.5])
     np.testing.assert_allclose(g.asnumpy(), np.exp(v) * (np.sin(v) + np.cos(v)), rtol=1e-5)

@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Optimizers: updates, rates, states. Expected numbers are those of MXNet 1.9.1."""
+import pickle
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+
+import mxnet as mx
+from mxnet import nd
+
+
+@pytest.mark.parametrize("name, kwargs, expected", [
+    ("sgd", {}, [0.9819999933242798, -1.940000057220459, 0.3799999952316284]),
+    ("sgd", {"momentum": 0.9, "wd": 0.1, "clip_gradient": 0.5},
+     [0.9717811942100525, -1.9607635736465454, 0.469171404838562]),
+    ("adam", {"wd": 0.1}, [0.9970494508743286, -1.9970587491989136, 0.4970741868019104]),
+    ("nag", {"momentum": 0.9, "wd": 0.01}, [0.9555255770683289, -1.8528249263763428, 0.208466038107872]),
+    ("nag", {}, [0.9819999933242798, -1.940000057220459, 0.3799999952316284]),
+    ("ccsgd", {}, [0.9819999933242798, -1.940000057220459, 0.3799999952316284]),
+    ("test", {}, [2.799999952316284, -8.0, 12.5]),
+])
+def test_three_updates(name, kwargs, expected):
+    optimizer = mx.optimizer.create(name, **kwargs)
+    weight = nd.array([1.0, -2.0, 0.5])
+    state = optimizer.create_state(0, weight)
+    for i in range(3):
+        optimizer.update(0, weight, nd.array([0.3, -1.0, 2.0]) * (i + 1), state)
+    assert_allclose(weight.asnumpy(), expected, rtol=2e-6)
+    assert optimizer.num_update == (0 if name == "test" else 3)
+
+
+@pytest.mark.parametrize("kwargs", [{}, {"momentum": 0.9}, {"momentum": 0.9, "wd": 0.1, "clip_gradient": 0.4}])
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_many_weights_at_once(kwargs, dtype):
+    rng = np.random.RandomState(0)
+    weights = [rng.rand(*shape).astype(dtype) for shape in ((3,), (2, 2), (5, 1))]
+    grads = [rng.rand(*w.shape).astype(dtype) for w in weights]
+    results = []
+    for size in (1, 64):
+        optimizer = mx.optimizer.SGD(learning_rate=0.1, multi_precision=True, **kwargs)
+        optimizer.aggregate_num = size
+        updater = mx.optimizer.get_updater(optimizer)
+        arrays = [nd.array(w, dtype=dtype) for w in weights]
+        for _ in range(3):
+            updater([0, 1, 2], [nd.array(g, dtype=dtype) for g in grads], arrays)
+        results.append([array.asnumpy() for array in arrays])
+    for one_by_one, together in zip(*results):
+        assert_allclose(together, one_by_one, rtol=1e-6 if dtype == "float32" else 1e-3)
+
+
+def test_multi_precision():
+    optimizer = mx.optimizer.SGD(learning_rate=0.1, momentum=0.9, multi_precision=True)
+    weight = nd.ones((2,), dtype="float16")
+    momentum, master = state = optimizer.create_state_multi_precision(0, weight)
+    assert momentum.dtype == master.dtype == np.float32
+    optimizer.update_multi_precision(0, weight, nd.ones((2,), dtype="float16"), state)
+    assert_allclose(master.asnumpy(), 0.9, rtol=1e-6)
+    assert weight.dtype == np.float16
+    adam = mx.optimizer.Adam(multi_precision=True)
+    master, (mean, _) = state = adam.create_state_multi_precision(0, weight)
+    adam.update_multi_precision(0, weight, nd.ones((2,), dtype="float16"), state)
+    assert_allclose(mean.asnumpy(), 0.1, rtol=1e-4)
+    with pytest.warns(UserWarning, match="float16"):
+        mx.optimizer.SGD().create_state_multi_precision(0, weight)
+
+
+def test_multipliers_by_name_and_attribute():
+    names = {0: "a_weight", 1: "a_bias", 2: "b_gamma", 3: "c_beta"}
+    optimizer = mx.optimizer.SGD(learning_rate=0.1, param_idx2name=names, wd=0.01)
+    assert optimizer._get_wds([0, 1, 2, 3]) == [0.01, 0, 0.01, 0]
+    optimizer.set_lr_mult({"a_weight": 3, 1: 5})
+    optimizer.set_wd_mult({"a_weight": 0.5})
+    assert_allclose(optimizer._get_lrs([0, 1, 2, 3]), [0.3, 0.5, 0.1, 0.1])
+    assert optimizer._get_wds([0, 1, 2, 3]) == [0.005, 0, 0.01, 0]
+    weight = mx.sym.var("a_weight", lr_mult=2, wd_mult=4)
+    symbol = mx.sym.FullyConnected(mx.sym.var("d"), weight=weight, num_hidden=2, name="fc")
+    optimizer = mx.optimizer.SGD(learning_rate=1.0, wd=1.0, sym=symbol, param_idx2name={0: "a_weight", 1: "fc_bias"})
+    assert (optimizer._get_lrs([0, 1]), optimizer._get_wds([0, 1])) == ([2, 1], [4, 0])
+
+
+def test_schedule_and_rate():
+    optimizer = mx.optimizer.SGD(lr_scheduler=mx.lr_scheduler.FactorScheduler(1, 0.5))
+    assert optimizer.learning_rate == 0.01
+    with pytest.raises(UserWarning, match="LRScheduler"):
+        optimizer.set_learning_rate(0.1)
+    with pytest.warns(UserWarning, match="base_lr"):
+        optimizer = mx.optimizer.SGD(learning_rate=2.0, lr_scheduler=mx.lr_scheduler.FactorScheduler(1, 0.5))
+    assert optimizer.learning_rate == 2
+    assert mx.optimizer.SGD(begin_num_update=5).num_update == 5
+
+
+def test_updater_states():
+    updater = mx.optimizer.get_updater(mx.optimizer.SGD(learning_rate=0.1, momentum=0.9))
+    weight = nd.ones((2,))
+    updater(3, nd.ones((2,)), weight)
+    states = pickle.loads(updater.get_states())
+    assert_allclose(states[3].asnumpy(), -0.1, rtol=1e-6)
+    other = mx.optimizer.get_updater(mx.optimizer.SGD(learning_rate=0.5))
+    other.set_states(updater.get_states(dump_optimizer=True))
+    assert other.optimizer.lr == 0.1 and other.optimizer.param_dict == {}
+    moved = nd.ones((2,), ctx=mx.cpu(1))
+    other(3, nd.ones((2,), ctx=mx.cpu(1)), moved)
+    assert other.states[3].context == mx.cpu(1)
+    assert_allclose(moved.asnumpy(), 1 - 0.19, rtol=1e-6)
+
+
+def test_counts_are_kept_by_device():
+    updater = mx.optimizer.get_updater(mx.optimizer.SGD(learning_rate=0.1))
+    for device in (0, 1):
+        updater(0, nd.ones((1,), ctx=mx.cpu(device)), nd.ones((1,), ctx=mx.cpu(device)))
+    assert updater.optimizer.num_update == 1
+
+
+def test_bad_arguments():
+    with pytest.raises(ValueError, match="nope"):
+        mx.optimizer.create("nope")
+    with pytest.raises(AssertionError, match="dict"):
+        mx.optimizer.SGD(param_idx2name=5)
+    with pytest.raises(NotImplementedError):
+        mx.optimizer.Optimizer().update(0, None, None, None)
+    with pytest.raises(DeprecationWarning):
+        mx.optimizer.SGD().set_lr_scale({})
