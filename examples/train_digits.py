@@ -25,11 +25,12 @@ def load_digits():
     """Images (n, 1, 8, 8) in [0, 1] and labels, cut into training, validation and test parts."""
     try:
         from sklearn.datasets import load_digits as bundled
+        table = bundled()
+        images, labels = table.images, table.target
     except ImportError:
-        sys.exit("scikit-learn has the digits: pip install scikit-learn, or give MNIST's files with --data DIR")
-    digits = bundled()
-    images = (digits.images[:, None] / 16).astype("float32")
-    labels = digits.target.astype("float32")
+        table = np.loadtxt(Path(__file__).with_name("data") / "digits.csv.gz", delimiter=",")
+        images, labels = table[:, :64].reshape(-1, 8, 8), table[:, 64]
+    images, labels = (images[:, None] / 16).astype("float32"), labels.astype("float32")
     order = np.random.RandomState(0).permutation(len(images))
     test, valid, train = np.split(order, [360, 540])
     return [(images[part], labels[part]) for part in (train, valid, test)]
@@ -200,38 +201,46 @@ def compare_with_symbol(net, images, labels, steps=3, lr=0.05):
     print(f"symbol and executor: the same outputs, gradients and weights over {steps} steps")
 
 
-def draw(history, images, labels, predictions, path):
-    """A picture: loss and accuracy over the epochs, and some digits with their predictions."""
-    try:
-        import matplotlib
-        matplotlib.use("Agg")
-        import matplotlib.pyplot as plt
-    except ImportError:
-        print("no picture: pip install matplotlib")
-        return
-    figure = plt.figure(figsize=(11, 6.5), layout="constrained")
-    top, bottom = figure.subfigures(2, 1, height_ratios=(3, 2))
-    for axes, kind in zip(top.subplots(1, 2), ("loss", "accuracy")):
-        epochs = range(1, len(history[f"train {kind}"]) + 1)
-        axes.plot(epochs, history[f"train {kind}"], label="training")
-        axes.plot(epochs, history[f"valid {kind}"], label="validation")
-        axes.set(xlabel="epoch", title=kind, yscale="log" if kind == "loss" else "linear")
-        axes.grid(alpha=0.3)
-        axes.legend()
+def draw(history, images, labels, predictions, folder):
+    """A picture: loss and accuracy over the epochs, and some digits with their predictions, mistakes first."""
+    curves = [(kind, {"training": history[f"train {kind}"], "validation": history[f"valid {kind}"]}, kind == "loss")
+              for kind in ("loss", "accuracy")]
     wrong = np.flatnonzero(predictions != labels)[:12]
     chosen = np.concatenate([wrong, np.flatnonzero(predictions == labels)[:24 - len(wrong)]])
-    bottom.suptitle("test digits and predictions; mistakes in red, the truth in brackets")
-    grid = bottom.subplots(2, 12).ravel()
-    for axes in grid:
-        axes.axis("off")
-    for axes, i in zip(grid, chosen):
-        axes.imshow(images[i, 0], cmap="gray_r")
+    tiles = []
+    for i in chosen:
         right = predictions[i] == labels[i]
-        axes.set_title(f"{predictions[i]:.0f}" if right else f"{predictions[i]:.0f} ({labels[i]:.0f})",
-                       color="black" if right else "red", fontsize=11)
+        caption = f"{predictions[i]:.0f}" if right else f"{predictions[i]:.0f} ({labels[i]:.0f})"
+        tiles.append((images[i, 0], caption, right))
+    try:
+        path = folder / "digits.png"
+        draw_with_matplotlib(path, curves, tiles)
+    except ImportError:
+        import svg_picture
+        path = folder / "digits.svg"
+        svg_picture.write(path, curves, tiles)
+    print(f"picture: {path}")
+
+
+def draw_with_matplotlib(path, curves, tiles):
+    import matplotlib
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+    figure = plt.figure(figsize=(11, 6.5), layout="constrained")
+    top, bottom = figure.subfigures(2, 1, height_ratios=(3, 2))
+    for axes, (title, series, logarithmic) in zip(top.subplots(1, 2), curves):
+        for label, values in series.items():
+            axes.plot(range(1, len(values) + 1), values, label=label)
+        axes.set(xlabel="epoch", title=title, yscale="log" if logarithmic else "linear")
+        axes.grid(alpha=0.3)
+        axes.legend()
+    bottom.suptitle("test digits and predictions; mistakes in red, the truth in brackets")
+    for axes, (image, caption, right) in zip(bottom.subplots(2, 12).ravel(), tiles):
+        axes.imshow(image, cmap="gray_r")
+        axes.set_title(caption, color="black" if right else "red", fontsize=11)
+        axes.axis("off")
     figure.savefig(path, dpi=120)
     plt.close(figure)
-    print(f"picture: {path}")
 
 
 def parse_args(argv):
@@ -271,7 +280,7 @@ def main(argv=None):
     save_and_reload(net, sample[0], args)
     predictions = np.concatenate([net(nd.array(part)).argmax(axis=1).asnumpy()
                                   for part in np.array_split(test_data[0], -(-len(test_data[0]) // 512))])
-    draw(history, *test_data, predictions, args.out / "digits.png")
+    draw(history, *test_data, predictions, args.out)
     return accuracy
 
 
