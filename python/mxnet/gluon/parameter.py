@@ -419,6 +419,8 @@ class Parameter:
             return
         for arr in self._data:
             arr[:] = data
+        if self._trainer is not None:
+            self._trainer._value_was_set(self)
 
     def zero_grad(self):
         """Set the gradients to 0; nothing happens where there are none."""
@@ -450,6 +452,7 @@ class Constant(Parameter):
 
     @grad_req.setter
     def grad_req(self, req):
+        self._grad_req = "null"
         if req != "null":
             warnings.warn(f"Constant parameter \"{self.name}\" does not support grad_req other than \"null\", "
                           f"and new value \"{req}\" is ignored.", stacklevel=2)

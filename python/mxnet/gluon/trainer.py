@@ -134,6 +134,12 @@ class Trainer:
             self._in_kvstore.add(index)
             self._kvstore.broadcast(index, param.list_data()[0], param.list_data(), priority=-index)
 
+    def _value_was_set(self, param):
+        """Let the store, where it keeps the weights, know a value that was written to a parameter."""
+        index = self._index.get(param.name)
+        if self._update_on_kvstore and index in self._in_kvstore:
+            self._kvstore.overwrite(index, param.list_data()[0])
+
     def _prepare(self):
         if not self._kv_initialized:
             self._init_kvstore()

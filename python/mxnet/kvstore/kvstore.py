@@ -112,6 +112,10 @@ class KVStore(KVStoreBase):
                 raise MXNetError(f"kvstore: duplicate init of key {k!r}")
             self._stored[k] = arrays[0].copyto(self._home(arrays[0]))
 
+    def overwrite(self, key, value):
+        """Write a value under a key that is there; states of the optimizer stay."""
+        self._find(key)[:] = value.as_in_context(self._stored[key].context)
+
     def broadcast(self, key, value, out, priority=0):
         self.init(key, value)
         self.pull(key, out, priority)

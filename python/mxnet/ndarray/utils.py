@@ -5,7 +5,7 @@ import mmap
 import os
 
 from .._core import _ext
-from .._core.errors import MXNetFileNotFoundError
+from .._core.errors import MXNetFileNotFoundError, MXNetValueError
 from .ndarray import NDArray
 
 
@@ -53,7 +53,7 @@ def load(fname):
         raise MXNetFileNotFoundError(*error.args, os.fspath(fname)) from None
     with file:
         if os.fstat(file.fileno()).st_size == 0:
-            raise ValueError(f"load: {os.fspath(fname)} is empty")
+            raise MXNetValueError(f"load: {os.fspath(fname)} is empty")
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as contents:
             return _as_saved(*_ext.load(contents))
 

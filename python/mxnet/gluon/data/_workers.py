@@ -128,7 +128,7 @@ def _send_result(link, task, slot, batch):
     else:
         inline = bytearray(size)
     target = np.frombuffer(slot.memory if inline is None else inline, dtype=np.uint8, count=size) if size else None
-    for offset, values in arrays:
+    for offset, values in arrays if size else ():
         np.copyto(target[offset:offset + values.nbytes].view(values.dtype).reshape(values.shape), values)
     _send_message(link, task, ("batch", batch, None if inline is None else bytes(inline), slot.size), descriptor)
     if descriptor is not None:
