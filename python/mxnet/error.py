@@ -15,5 +15,5 @@ from ._core.errors import (
 
 InternalError = MXNetError
 
-__all__ = ["InternalError", "MXNetAttributeError", "MXNetError", "MXNetFileNotFoundError", "MXNetIndexError", "MXNetMemoryError",
-           "MXNetNotImplementedError", "MXNetOSError", "MXNetTypeError", "MXNetValueError"]
+__all__ = ["InternalError", "MXNetAttributeError", "MXNetError", "MXNetFileNotFoundError", "MXNetIndexError",
+           "MXNetMemoryError", "MXNetNotImplementedError", "MXNetOSError", "MXNetTypeError", "MXNetValueError"]

@@ -33,8 +33,6 @@ class MXNetNotImplementedError(MXNetError, NotImplementedError):
 class MXNetOSError(MXNetError, OSError):
     """The operating system refused."""
 
-    __str__ = OSError.__str__
-
 
 class MXNetFileNotFoundError(MXNetOSError, FileNotFoundError):
     """A file that does not exist."""

@@ -50,7 +50,9 @@ def load(fname):
     try:
         file = open(fname, "rb")  # noqa: SIM115  (closed below)
     except FileNotFoundError as error:
-        raise MXNetFileNotFoundError(*error.args, os.fspath(fname)) from None
+        missing = MXNetFileNotFoundError(str(error))
+        missing.errno, missing.strerror, missing.filename = error.errno, error.strerror, error.filename
+        raise missing from None
     with file:
         if os.fstat(file.fileno()).st_size == 0:
             raise MXNetValueError(f"load: {os.fspath(fname)} is empty")
