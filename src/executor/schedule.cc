@@ -20,6 +20,8 @@ namespace {
 
 size_t bytes_of(const TensorSpec& spec) { return static_cast<size_t>(spec.shape.size()) * size_of(spec.dtype); }
 
+constexpr int64_t kTeamCost = 40'000;  // ns on one thread
+
 // Where a value lives. Several values share a storage when one is a view of another or was computed in its place.
 struct Storage {
   Location at;  // fixed unless in the arena or the frame
@@ -37,6 +39,9 @@ struct ValueState {
   std::vector<int> targets;  // indices of targets
   bool saved = false;
 };
+
+// One channel or one position: both layouts have the same bytes.
+bool same_order(const Shape& shape) { return shape[1] == 1 || shape.size(2, shape.rank()) == 1; }
 
 using EntryKey = std::pair<const Node*, int>;
 EntryKey key_of(const Entry& e) { return {e.node.get(), e.index}; }
@@ -209,7 +214,7 @@ class Builder {
   // The storage of `value` in another layout; made once for all readers.
   int in_layout(const EntryKey& key, Layout layout) {
     ValueState& value = values_.at(key);
-    if (value.spec.layout == layout) return value.storage;
+    if (value.spec.layout == layout || same_order(value.spec.shape)) return value.storage;
     const auto known = reordered_.find({key, layout});
     if (known != reordered_.end()) return known->second;
     const int storage = new_storage(bytes_of(value.spec));
@@ -344,11 +349,7 @@ class Builder {
         out.back().layout = Layout::plain;
       }
       wanted.assign(n_in, Layout::plain);
-      try {
-        step.kernel = prepare_kernel({op, *node.params, in, wanted, out, asked, request_.training, request_.team});
-      } catch (const Error& e) {
-        throw Error(e.kind(), "node " + node.name + ": " + e.what());
-      }
+      step.kernel = prepare(node, in, wanted, out, asked);
       const bool adds = std::find(asked.begin(), asked.end(), Req::add) != asked.end();
       if (!adds || step.kernel->accepts_add || attempt == 1) break;
       for (Req& r : asked) r = r == Req::null ? Req::null : Req::write;
@@ -371,6 +372,23 @@ class Builder {
     schedule_.team_matters |= step.kernel->team_matters;
     if (step.kernel->scratch) refs.scratch = new_storage(step.kernel->scratch);
     push_step(std::move(step), std::move(refs));
+  }
+
+  // Small work is not worth waking a team for: it gets a kernel for one thread.
+  std::unique_ptr<Kernel> prepare(const Node& node, std::span<const TensorSpec> in, std::span<Layout> wanted,
+                                  std::span<TensorSpec> out, std::span<const Req> req) {
+    const auto with = [&](int threads) {
+      return prepare_kernel({*node.op, *node.params, in, wanted, out, req, request_.training, threads});
+    };
+    try {
+      auto kernel = with(request_.team);
+      if (!kernel->team_matters || request_.team == 1 || kernel->cost_ns > kTeamCost) return kernel;
+      std::fill(wanted.begin(), wanted.end(), Layout::plain);
+      for (TensorSpec& spec : out) spec.layout = Layout::plain;
+      return with(1);
+    } catch (const Error& e) {
+      throw Error(e.kind(), "node " + node.name + ": " + e.what());
+    }
   }
 
   std::vector<Req> requests(const Node& node) {
