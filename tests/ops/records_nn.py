@@ -575,6 +575,20 @@ record(
     ],
 )
 
+record(
+    "_contrib_SyncBatchNorm",
+    grad=True,
+    rtol=LOOSE,
+    mutated=(3, 4),
+    data=(0, 1, 2),
+    oracle=False,
+    samples=lambda rng: [
+        Sample(norm_inputs(rng, 4, 3, 5, 2), dict(fix_gamma=False, momentum=0.8, key="a"), train=True),
+        Sample(norm_inputs(rng, 4, 3, 5, 2), dict(fix_gamma=False, key="a", ndev=2), grad=False),
+    ],
+    reference=lambda *inputs, key, ndev=1, **p: batch_norm(*inputs, **p),
+)
+
 
 def layer_norm(x, gamma, beta, axis=-1, eps=1e-5, output_mean_var=False):
     y, mean, std = normalize(x, axis, eps)

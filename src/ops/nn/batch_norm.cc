@@ -417,22 +417,48 @@ void gradient(GradientBuilder& g) {
              {g.head(0), g.input(0), g.input(1), g.output(saved), g.output(saved + 1)}, params);
 }
 
-const RegisterOp batch_norm{{
-    .name = "BatchNorm",
-    .doc = "Normalizes each channel to mean 0 and variance 1 over the batch, then scales by gamma and shifts by beta.\n\n"
-           "In training the statistics are the batch's, and the moving ones are updated: moving = moving * momentum + "
-           "batch * (1 - momentum); otherwise the moving ones are used.\n"
-           "Shapes: data of any shape, the other inputs (channels,), output as data; with `output_mean_var` also mean and "
-           "1 / sqrt(variance + eps), (channels,). For half-precision data the other arrays are float32.",
-    .aliases = {"BatchNorm_v1", "CuDNNBatchNorm"},
-    .params = schema_of<BatchNormParams>(),
-    .inputs = Inputs{"data", "gamma", "beta", "moving_mean", "moving_var"}.with_auxiliary({"moving_mean", "moving_var"}),
-    .outputs = Outputs(num_visible).with_residuals(2).named({"output", "mean", "var"}),
-    .infer = {infer_shape, infer_dtype},
-    .gradient = Gradient(gradient).without_outputs(),
-    .kernels = {{"onednn", prepare_onednn}, {"portable", prepare_portable}},
-    .flags = {.training_mode = true},
-}};
+// Statistics over several devices: one process computes on one, so it is BatchNorm under another name.
+struct SyncBatchNormParams : BatchNormParams {
+  int ndev = 1;
+  std::string key;
+
+  static void declare(ParamSchemaOf<SyncBatchNormParams>& s) {
+    using P = SyncBatchNormParams;
+    s.field<double>("eps", &P::eps, "Added to the variance before its root is taken.").range(0, 1e30);
+    s.field<float>("momentum", &P::momentum, "Part of the old moving statistics that an update keeps.");
+    s.field<bool>("fix_gamma", &P::fix_gamma, "Whether gamma is 1 and has no gradient.");
+    s.field<bool>("use_global_stats", &P::use_global_stats, "Whether training, too, uses the moving statistics.");
+    s.field<bool>("output_mean_var", &P::output_mean_var, "Whether mean and inverse deviation are outputs as well.");
+    s.field("ndev", &P::ndev, "Number of devices; has no effect.");
+    s.field("key", &P::key, "Name of the group of devices; has no effect.").required();
+  }
+};
+
+OpDef forward_op(const char* name, std::vector<std::string> aliases, const ParamSchema& params, const char* doc) {
+  return {.name = name,
+          .doc = doc,
+          .aliases = std::move(aliases),
+          .params = params,
+          .inputs = Inputs{"data", "gamma", "beta", "moving_mean", "moving_var"}.with_auxiliary(
+              {"moving_mean", "moving_var"}),
+          .outputs = Outputs(num_visible).with_residuals(2).named({"output", "mean", "var"}),
+          .infer = {infer_shape, infer_dtype},
+          .gradient = Gradient(gradient).without_outputs(),
+          .kernels = {{"onednn", prepare_onednn}, {"portable", prepare_portable}},
+          .flags = {.training_mode = true}};
+}
+
+const RegisterOp batch_norm(forward_op(
+    "BatchNorm", {"BatchNorm_v1", "CuDNNBatchNorm"}, schema_of<BatchNormParams>(),
+    "Normalizes each channel to mean 0 and variance 1 over the batch, then scales by gamma and shifts by beta.\n\n"
+    "In training the statistics are the batch's, and the moving ones are updated: moving = moving * momentum + batch * "
+    "(1 - momentum); otherwise the moving ones are used.\n"
+    "Shapes: data of any shape, the other inputs (channels,), output as data; with `output_mean_var` also mean and "
+    "1 / sqrt(variance + eps), (channels,). For half-precision data the other arrays are float32."));
+const RegisterOp sync_batch_norm(forward_op(
+    "_contrib_SyncBatchNorm", {}, schema_of<SyncBatchNormParams>(),
+    "BatchNorm with statistics over the devices of a group; with one device the same as BatchNorm.\n\n"
+    "Shapes: as BatchNorm, channels in axis 1."));
 
 const RegisterOp backward_batch_norm{{
     .name = "_backward_BatchNorm",

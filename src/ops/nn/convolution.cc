@@ -3,7 +3,7 @@
 
 #include <algorithm>
 
-#include "ops/nn/column_sum.h"
+#include "ops/nn/row_sum.h"
 #include "ops/nn/linear_gradient.h"
 
 namespace mxnet::nn {
@@ -145,7 +145,7 @@ const RegisterOp convolution{{
     .aliases = {"Convolution_v1"},
     .params = schema_of<ConvolutionParams>(),
     .inputs = Inputs({"data", "weight", "bias"}, num_inputs),
-    .infer = {infer_shape, infer::same_dtype},
+    .infer = {infer_shape, infer_conv_dtype},
     .gradient = Gradient([](GradientBuilder& g) {
                   linear_gradient<ConvolutionParams>(g, "_backward_Convolution");
                 }).without_outputs(),
@@ -158,7 +158,7 @@ const RegisterOp backward_convolution{{
     .params = schema_of<ConvolutionParams>(),
     .inputs = {"dy", "data", "weight"},
     .outputs = Outputs(num_inputs),
-    .infer = {infer_backward_shape, infer::same_dtype},
+    .infer = {infer_backward_shape, infer_conv_dtype},
     .gradient = Gradient([](GradientBuilder& g) {
                   linear_backward_gradient<ConvolutionParams>(g, "Convolution", "_backward_Convolution");
                 }).without_outputs(),

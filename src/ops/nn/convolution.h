@@ -57,6 +57,7 @@ class ConvKernel {
 std::unique_ptr<ConvKernel> prepare_conv(const ConvProblem& problem, ConvPass pass, bool with_bias, int team);
 
 // The members of the list behind prepare_conv; null where they refuse.
+std::unique_ptr<ConvKernel> prepare_conv_half(const ConvProblem& problem, ConvPass pass, bool with_bias, int team);
 std::unique_ptr<ConvKernel> prepare_conv_small(const ConvProblem& problem, ConvPass pass, bool with_bias);
 std::unique_ptr<ConvKernel> prepare_conv_onednn(const ConvProblem& problem, ConvPass pass, bool with_bias, int team);
 std::unique_ptr<ConvKernel> prepare_conv_portable(const ConvProblem& problem, ConvPass pass, bool with_bias);
@@ -116,5 +117,6 @@ void copy_spatial(const Shape& shape, SpatialDims& dims);
 
 // Checks rank and channels of the data; false while they are not known.
 bool check_data(InferContext& c, const Shape& data, const ConvParamsBase& p);
+void infer_conv_dtype(InferContext& c);  // one floating point dtype
 
 }  // namespace mxnet::nn

@@ -57,9 +57,17 @@ bool check_data(InferContext& c, const Shape& data, const ConvParamsBase& p) {
   return true;
 }
 
+void infer_conv_dtype(InferContext& c) {
+  infer::same_dtype(c);
+  if (c.in[0].dtype != DType::unknown && !is_float(c.in[0].dtype)) {
+    c.bad(str("data must be of a floating point dtype, got ", name_of(c.in[0].dtype)));
+  }
+}
+
 std::unique_ptr<ConvKernel> prepare_conv(const ConvProblem& problem, ConvPass pass, bool with_bias, int team) {
   if (auto kernel = prepare_conv_small(problem, pass, with_bias)) return kernel;
   if (auto kernel = prepare_conv_onednn(problem, pass, with_bias, team)) return kernel;
+  if (auto kernel = prepare_conv_half(problem, pass, with_bias, team)) return kernel;
   return prepare_conv_portable(problem, pass, with_bias);
 }
 

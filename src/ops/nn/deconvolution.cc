@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "backend/cpu/parallel.h"
-#include "ops/nn/column_sum.h"
+#include "ops/nn/row_sum.h"
 #include "ops/nn/convolution.h"
 #include "ops/nn/linear_gradient.h"
 
@@ -202,7 +202,7 @@ const RegisterOp deconvolution{{
            "or `target_shape`.",
     .params = schema_of<DeconvolutionParams>(),
     .inputs = Inputs({"data", "weight", "bias"}, num_inputs),
-    .infer = {infer_shape, infer::same_dtype},
+    .infer = {infer_shape, infer_conv_dtype},
     .gradient = Gradient([](GradientBuilder& g) {
                   linear_gradient<DeconvolutionParams>(g, "_backward_Deconvolution");
                 }).without_outputs(),
@@ -215,7 +215,7 @@ const RegisterOp backward_deconvolution{{
     .params = schema_of<DeconvolutionParams>(),
     .inputs = {"dy", "data", "weight"},
     .outputs = Outputs(num_inputs),
-    .infer = {infer_backward_shape, infer::same_dtype},
+    .infer = {infer_backward_shape, infer_conv_dtype},
     .gradient = Gradient([](GradientBuilder& g) {
                   linear_backward_gradient<DeconvolutionParams>(g, "Deconvolution", "_backward_Deconvolution");
                 }).without_outputs(),

@@ -4,6 +4,7 @@
 
 #include "backend/cpu/parallel.h"
 #include "operator/op.h"
+#include "ops/nn/row_sum.h"
 
 namespace mxnet::nn {
 namespace {
@@ -97,9 +98,6 @@ class BackwardKernel final : public Kernel {
   }
 
  private:
-  using Acc = accumulate_t<T>;
-  static constexpr int64_t kBlock = 64;
-
   // order[first[r] ... first[r + 1]) are the positions of row r.
   void group(const Index* index, int64_t* first, int64_t* order) const {
     std::fill_n(first, rows_ + 1, int64_t{0});
@@ -120,15 +118,14 @@ class BackwardKernel final : public Kernel {
       if (!add_) std::memset(static_cast<void*>(to), 0, sizeof(T) * static_cast<size_t>(width_));
       return;
     }
-    for (int64_t j = 0; j < width_; j += kBlock) {
-      const int64_t w = std::min(kBlock, width_ - j);
-      Acc sum[kBlock];
-      for (int64_t q = 0; q < w; ++q) sum[q] = add_ ? static_cast<Acc>(to[j + q]) : Acc(0);
-      for (const int64_t* at = begin; at != end; ++at) {
-        const T* from = dy + *at * width_ + j;
-        for (int64_t q = 0; q < w; ++q) sum[q] += static_cast<Acc>(from[q]);
+    if constexpr (std::is_integral_v<T>) {
+      for (int64_t j = 0; j < width_; ++j) {
+        int64_t sum = add_ ? static_cast<int64_t>(to[j]) : 0;
+        for (const int64_t* at = begin; at != end; ++at) sum += static_cast<int64_t>(dy[*at * width_ + j]);
+        to[j] = static_cast<T>(sum);
       }
-      for (int64_t q = 0; q < w; ++q) to[j + q] = static_cast<T>(sum[q]);
+    } else {
+      row_sum_kernels().rows(dtype_of<T>(), dy, begin, end - begin, width_, width_, to, add_);
     }
   }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "backend/cpu/gemm.h"
-#include "ops/nn/column_sum.h"
+#include "ops/nn/row_sum.h"
 #include "ops/nn/linear_gradient.h"
 
 namespace mxnet::nn {
@@ -26,6 +26,13 @@ struct Sizes {
 Sizes sizes_of(const Shape& data, const FullyConnectedParams& p) {
   const int split = p.flatten ? std::min(1, data.rank()) : data.rank() - 1;
   return {data.size(0, split), data.size(split, data.rank()), p.num_hidden};
+}
+
+void infer_dtype(InferContext& c) {
+  infer::same_dtype(c);
+  if (c.in[0].dtype != DType::unknown && !is_float(c.in[0].dtype)) {
+    c.bad(str("data must be of a floating point dtype, got ", name_of(c.in[0].dtype)));
+  }
 }
 
 void infer_shape(InferContext& c) {
@@ -148,7 +155,7 @@ const RegisterOp fully_connected{{
            "(n, num_hidden); without `flatten` data (..., d), weight (num_hidden, d), output (..., num_hidden).",
     .params = schema_of<FullyConnectedParams>(),
     .inputs = Inputs({"data", "weight", "bias"}, [](const Params& p) { return p.as<FullyConnectedParams>().no_bias ? 2 : 3; }),
-    .infer = {infer_shape, infer::same_dtype},
+    .infer = {infer_shape, infer_dtype},
     .gradient = Gradient([](GradientBuilder& g) {
                   linear_gradient<FullyConnectedParams>(g, "_backward_FullyConnected");
                 }).without_outputs(),
@@ -161,7 +168,7 @@ const RegisterOp backward_fully_connected{{
     .params = schema_of<FullyConnectedParams>(),
     .inputs = {"dy", "data", "weight"},
     .outputs = Outputs([](const Params& p) { return p.as<FullyConnectedParams>().no_bias ? 2 : 3; }),
-    .infer = {infer_backward_shape, infer::same_dtype},
+    .infer = {infer_backward_shape, infer_dtype},
     .gradient = Gradient([](GradientBuilder& g) {
                   linear_backward_gradient<FullyConnectedParams>(g, "FullyConnected", "_backward_FullyConnected");
                 }).without_outputs(),
