@@ -126,6 +126,27 @@ void CachedOp::call_eagerly(std::span<const NDArray* const> inputs, std::span<ND
   }
 }
 
+// Checks the arrays that the caller brought; those that overlap an input are replaced, and told of in the result.
+std::vector<std::pair<size_t, NDArray>> CachedOp::prepare_outputs(const Plan& plan,
+                                                                  std::span<const NDArray* const> inputs,
+                                                                  std::span<NDArray> outputs) const {
+  std::vector<std::pair<size_t, NDArray>> copies;
+  for (size_t i = 0; i < outputs.size(); ++i) {
+    const TensorSpec& spec = plan.outputs()[i];
+    if (outputs[i].is_none()) outputs[i] = NDArray::empty(spec.shape, spec.dtype, {});
+    if (outputs[i].shape() != spec.shape || outputs[i].dtype() != spec.dtype) {
+      fail(ErrorKind::value, "CachedOp ", name_, ": the array given for output ", i, " has shape ", outputs[i].shape(),
+           " and dtype ", name_of(outputs[i].dtype()), ", the result has ", spec.shape, " and ", name_of(spec.dtype));
+    }
+    outputs[i].make_plain();
+    const auto shared = [&](const NDArray* in) { return in->chunk() == outputs[i].chunk(); };
+    if (std::none_of(inputs.begin(), inputs.end(), shared)) continue;
+    copies.emplace_back(i, outputs[i]);
+    outputs[i] = NDArray::empty(spec.shape, spec.dtype, outputs[i].device());
+  }
+  return copies;
+}
+
 void CachedOp::call(std::span<const NDArray* const> inputs, std::span<NDArray> outputs) {
   check_inputs(inputs);
   if (watch_ || !plans_.plannable()) return call_eagerly(inputs, outputs);
@@ -134,25 +155,15 @@ void CachedOp::call(std::span<const NDArray* const> inputs, std::span<NDArray> o
   for (size_t i = 0; i < needs.size(); ++i) needs[i] = !plans_.is_mutated(i) && autograd::in_graph(*inputs[i]);
   const bool bound = std::any_of(outputs.begin(), outputs.end(), [](const NDArray& a) { return !a.is_none(); });
   const Ref<Plan> plan = plans_.find(inputs, autograd::is_training(), bound, needs);
-  if (bound) {
-    for (size_t i = 0; i < outputs.size(); ++i) {
-      const TensorSpec& spec = plan->outputs()[i];
-      if (outputs[i].is_none()) outputs[i] = NDArray::empty(spec.shape, spec.dtype, {});
-      if (outputs[i].shape() != spec.shape || outputs[i].dtype() != spec.dtype) {
-        fail(ErrorKind::value, "CachedOp ", name_, ": the array given for output ", i, " has shape ",
-             outputs[i].shape(), " and dtype ", name_of(outputs[i].dtype()), ", the result has ", spec.shape, " and ",
-             name_of(spec.dtype));
-      }
-      outputs[i].make_plain();
-    }
-  }
-  if (!record) {
-    Plan::Frame none;
-    plan->run_forward(inputs, outputs, none);
-    return;
-  }
-  Plan::Frame frame = plan->lease_frame(inputs[0]->device());
+  std::vector<std::pair<size_t, NDArray>> copies;
+  if (bound) copies = prepare_outputs(*plan, inputs, outputs);
+  Plan::Frame frame = record ? plan->lease_frame(inputs[0]->device()) : Plan::Frame{};
   plan->run_forward(inputs, outputs, frame);
+  for (auto& [i, target] : copies) {
+    target.copy_from(outputs[i]);
+    outputs[i] = std::move(target);
+  }
+  if (!record) return;
   auto step = make_ref<CachedStep>(plan, inputs, outputs, std::move(frame), name_);
   autograd::record_custom(Ref<autograd::CustomStep>(step.get()), inputs, outputs);
 }

@@ -33,6 +33,8 @@ class CachedOp : public Counted<CachedOp> {
 
  private:
   void check_inputs(std::span<const NDArray* const> inputs) const;
+  std::vector<std::pair<size_t, NDArray>> prepare_outputs(const Plan& plan, std::span<const NDArray* const> inputs,
+                                                          std::span<NDArray> outputs) const;
   void call_eagerly(std::span<const NDArray* const> inputs, std::span<NDArray> outputs);
 
   PlanCache plans_;

@@ -134,6 +134,66 @@ def test_threads(op):
     assert not wrong
 
 
+def test_out(op):
+    x, y = nd.array([[1.0, 2.0]]), nd.array([[3.0, 4.0]])
+    expected = chain(x, y).asnumpy()
+    out = nd.zeros((1, 2))
+    assert op(x, y, out=out) is out
+    assert np.array_equal(out.asnumpy(), expected)
+    op(x, y, out=x)
+    assert np.array_equal(x.asnumpy(), expected)
+    with pytest.raises(mx.MXNetError, match="output 0"):
+        op(x, y, out=nd.zeros((3,)))
+
+
+def test_forward_on_arrays_is_traced():
+    class Net(mx.gluon.HybridBlock):
+        def __init__(self):
+            super().__init__()
+            self.dense = mx.gluon.nn.Dense(8)
+
+        def forward(self, x):
+            h = self.dense(x).tanh().reshape((0, 2, 4)).reshape((0, -1))
+            return h * 2 + h[:, 0:1], h[0]
+
+    net = Net()
+    net.initialize()
+    x = nd.random.normal(shape=(5, 4))
+    expected = [out.asnumpy() for out in net(x)]
+    net.hybridize()
+    for _ in range(2):
+        for out, value in zip(net(x), expected):
+            np.testing.assert_allclose(out.asnumpy(), value, rtol=1e-6)
+
+
+def test_random_operators_draw_anew_and_backward_sees_the_same_mask():
+    op = CachedOp(mx.sym.Dropout(mx.sym.var("x"), p=0.5))
+    x = nd.ones((1000,))
+    x.attach_grad()
+    outs = []
+    for _ in range(2):
+        with autograd.record():
+            out = op(x)
+        out.backward()
+        assert np.array_equal(out.asnumpy(), x.grad.asnumpy())
+        outs.append(out.asnumpy())
+    assert not np.array_equal(*outs)
+
+
+def test_data_dependent_operators_run_eagerly():
+    x = mx.sym.var("x")
+    if not hasattr(mx.sym.contrib, "boolean_mask"):
+        pytest.skip("no operator with extents that depend on data")
+    op = CachedOp(mx.sym.contrib.boolean_mask(x * 2, mx.sym.var("mask")))
+    a = nd.array([[1, 2], [3, 4], [5, 6]])
+    a.attach_grad()
+    with autograd.record():
+        out = op(a, nd.array([1, 0, 1]))
+    out.backward()
+    assert out.asnumpy().tolist() == [[2, 4], [10, 12]]
+    assert a.grad.asnumpy().tolist() == [[2, 2], [0, 0], [2, 2]]
+
+
 def test_bad_calls(op):
     x, y = pair((3, 4))
     with pytest.raises(TypeError, match="takes 2 inputs"):
