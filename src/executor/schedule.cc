@@ -282,14 +282,11 @@ class Builder {
   int fused_output(ValueState& value, Req req, const std::vector<Entry>& inputs, const std::vector<TensorSpec>& in,
                    std::vector<bool>& taken) {
     if (req == Req::add) return target_storage(value.targets[0], value);
-    if (!value.saved && value.targets.empty()) {
-      for (size_t i = 0; i < inputs.size(); ++i) {
-        ValueState& input = values_.at(key_of(inputs[i]));
-        if (taken[i] || !(in[i] == value.spec) || !dies_here(input)) continue;
-        taken[i] = true;
-        storage_of(input).live_uses += value.uses;
-        return input.storage;
-      }
+    for (size_t i = 0; i < inputs.size(); ++i) {
+      ValueState& input = values_.at(key_of(inputs[i]));
+      if (taken[i] || !(in[i] == value.spec) || !dies_here(input)) continue;
+      taken[i] = true;
+      return take_over(value, input);
     }
     return output_storage(value, value.uses);
   }
@@ -410,10 +407,8 @@ class Builder {
   int choose_output(const Node& node, ValueState& value, size_t index, const std::vector<Layout>& wanted,
                     const std::vector<TensorSpec>& in, Req req) {
     if (req == Req::add) return target_storage(value.targets[0], value);
-    const int direct = index == 0 && !value.saved && value.targets.empty() ? in_place_of(node, value, wanted, in) : -1;
-    if (direct < 0) return output_storage(value, value.uses);
-    storage_of(value_at(direct, node)).live_uses += value.uses;  // no targets: see above
-    return value_at(direct, node).storage;
+    const int direct = index == 0 ? in_place_of(node, value, wanted, in) : -1;
+    return direct < 0 ? output_storage(value, value.uses) : take_over(value, value_at(direct, node));
   }
   ValueState& value_at(int input, const Node& node) {
     return values_.at(key_of(node.inputs[static_cast<size_t>(input)]));
@@ -438,12 +433,27 @@ class Builder {
     return -1;
   }
 
+  // `value` is computed in the memory of `input`, which dies. If that must not be the arena, the input moves as well.
+  int take_over(ValueState& value, const ValueState& input) {
+    Storage& storage = storage_of(input);
+    storage.live_uses += value.uses + static_cast<int>(value.targets.size());
+    if (value.saved) {
+      storage.saved = true;
+      storage.in_arena = false;
+      return input.storage;
+    }
+    if (const int t = direct_target(value); t >= 0) {
+      ScheduleTarget& target = request_.targets[static_cast<size_t>(t)];
+      storage.at = target.at;
+      storage.in_arena = false;
+      settle(target, value, t);
+    }
+    return input.storage;
+  }
+
   // New memory for a value: straight in its target where that can be, in the frame if it is saved, else in the arena.
   int output_storage(ValueState& value, int uses) {
-    for (const int t : value.targets) {
-      const ScheduleTarget& target = request_.targets[static_cast<size_t>(t)];
-      if (value.saved || target.req != Req::write) continue;
-      if (!target.any_layout && target.layout != value.spec.layout) continue;
+    if (const int t = direct_target(value); t >= 0) {
       const int storage = target_storage(t, value);
       storages_[static_cast<size_t>(storage)].live_uses = uses;
       return storage;
@@ -455,13 +465,28 @@ class Builder {
     return storage;
   }
 
+  // The target that may hold the value itself; -1 if there is none.
+  int direct_target(const ValueState& value) const {
+    if (value.saved) return -1;
+    for (const int t : value.targets) {
+      const ScheduleTarget& target = request_.targets[static_cast<size_t>(t)];
+      const bool fits = target.any_layout || target.layout == value.spec.layout;
+      if (fits && target.req == Req::write) return t;
+    }
+    return -1;
+  }
+
+  void settle(ScheduleTarget& target, const ValueState& value, int t) {
+    if (target.any_layout) target.layout = value.spec.layout;
+    satisfied_[static_cast<size_t>(t)] = true;
+  }
+
   int target_storage(int t, const ValueState& value) {
     ScheduleTarget& target = request_.targets[static_cast<size_t>(t)];
     const int storage = new_storage(bytes_of(value.spec));
     storages_.back().at = target.at;
     storages_.back().in_arena = false;
-    if (target.any_layout) target.layout = value.spec.layout;
-    satisfied_[static_cast<size_t>(t)] = true;
+    settle(target, value, t);
     return storage;
   }
 
