@@ -83,8 +83,8 @@ class MatmulGemm final : public Gemm {
     const onednn::Desc bias = onednn::with_strides(spec.batch == 1 ? Shape{1, spec.n} : Shape{1, 1, spec.n}, spec.dtype,
                                                    spec.batch == 1 ? Shape{spec.n, 1} : Shape{spec.n, spec.n, 1});
     const Desc pd = spec.bias ? Desc(onednn::engine(), a, b, bias, c, attr) : Desc(onednn::engine(), a, b, c, attr);
-    std::vector<onednn::Primitive::Slot> slots{{DNNL_ARG_SRC, a}, {DNNL_ARG_WEIGHTS, b}, {DNNL_ARG_DST, c},
-                                               {DNNL_ARG_SCRATCHPAD, pd.scratchpad_desc()}};
+    std::vector<onednn::Primitive::Slot> slots{
+        {DNNL_ARG_SRC, a}, {DNNL_ARG_WEIGHTS, b}, {DNNL_ARG_DST, c}, {DNNL_ARG_SCRATCHPAD, pd.scratchpad_desc()}};
     if (spec.bias) slots.push_back({DNNL_ARG_BIAS, bias});
     matmul_ = onednn::Primitive(dnnl::matmul(pd), std::move(slots));
     has_bias_ = spec.bias;
@@ -95,8 +95,10 @@ class MatmulGemm final : public Gemm {
 
   void run(const void* a, const void* b, const void* bias, void* c, void* scratch) const override {
     const onednn::ThreadScope scope(team_);
-    if (has_bias_) matmul_.run({a, b, c, scratch, bias});
-    else matmul_.run({a, b, c, scratch});
+    if (has_bias_)
+      matmul_.run({a, b, c, scratch, bias});
+    else
+      matmul_.run({a, b, c, scratch});
   }
 
  private:

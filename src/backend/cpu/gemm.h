@@ -10,17 +10,17 @@
 
 namespace mxnet::cpu {
 
-// c[i] = alpha * op(a[i]) * op(b[i]) (+ bias) (+ c[i]) for i < batch; op(a) is m x k, op(b) is k x n, all dense. A bias goes
-// with alpha 1 only.
+// c[i] = alpha * op(a[i]) * op(b[i]) (+ bias) (+ c[i]) for i < batch; op(a) is m x k, op(b) is k x n, all dense. A bias
+// goes with alpha 1 only.
 struct GemmSpec {
   DType dtype = DType::f32;  // of all operands; half formats are multiplied in float
   int64_t m = 0, n = 0, k = 0;
-  bool trans_a = false;      // a is stored k x m
-  bool trans_b = false;      // b is stored n x k
+  bool trans_a = false;  // a is stored k x m
+  bool trans_b = false;  // b is stored n x k
   int64_t batch = 1;
   double alpha = 1;
-  bool bias = false;         // a row of n values, added to every row of c
-  bool accumulate = false;   // adds to what c holds
+  bool bias = false;        // a row of n values, added to every row of c
+  bool accumulate = false;  // adds to what c holds
 };
 
 class Gemm {
@@ -33,7 +33,7 @@ class Gemm {
   virtual void run(const void* a, const void* b, const void* bias, void* c, void* scratch) const = 0;
 
   size_t scratch_bytes = 0;
-  int64_t cost_ns = 0;        // one thread
+  int64_t cost_ns = 0;  // one thread
   bool team_matters = false;
 };
 

@@ -10,18 +10,26 @@
 #include "backend/cpu/isa.h"
 
 #if defined(__x86_64__) || defined(_M_X64)
-#define MX_ISA_TABLE(Type, name)                                                       \
-  namespace sse42 { extern const Type name##_table; }                                  \
-  namespace avx2 { extern const Type name##_table; }                                   \
-  namespace avx512 { extern const Type name##_table; }                                 \
-  inline const Type& name() {                                                          \
-    static const Type& chosen = cpu::isa() == cpu::Isa::avx512 ? avx512::name##_table  \
-                                : cpu::isa() == cpu::Isa::avx2 ? avx2::name##_table    \
-                                                               : sse42::name##_table;  \
-    return chosen;                                                                     \
+#define MX_ISA_TABLE(Type, name)                                                      \
+  namespace sse42 {                                                                   \
+  extern const Type name##_table;                                                     \
+  }                                                                                   \
+  namespace avx2 {                                                                    \
+  extern const Type name##_table;                                                     \
+  }                                                                                   \
+  namespace avx512 {                                                                  \
+  extern const Type name##_table;                                                     \
+  }                                                                                   \
+  inline const Type& name() {                                                         \
+    static const Type& chosen = cpu::isa() == cpu::Isa::avx512 ? avx512::name##_table \
+                                : cpu::isa() == cpu::Isa::avx2 ? avx2::name##_table   \
+                                                               : sse42::name##_table; \
+    return chosen;                                                                    \
   }
 #else
-#define MX_ISA_TABLE(Type, name)                      \
-  namespace generic { extern const Type name##_table; } \
+#define MX_ISA_TABLE(Type, name)  \
+  namespace generic {             \
+  extern const Type name##_table; \
+  }                               \
   inline const Type& name() { return generic::name##_table; }
 #endif

@@ -79,8 +79,10 @@ dnnl::primitive_attr user_scratch() {
 }
 
 ThreadScope::ThreadScope(int threads) : saved_(omp_get_max_threads()) {
-  if (saved_ == threads) saved_ = 0;
-  else omp_set_num_threads(threads);
+  if (saved_ == threads)
+    saved_ = 0;
+  else
+    omp_set_num_threads(threads);
 }
 
 ThreadScope::~ThreadScope() {
@@ -125,15 +127,16 @@ void Primitive::run(std::span<const void* const> pointers) const {
   for (size_t i = 0; i < slots_.size(); ++i) {
     dnnl_memory_set_data_handle(frame->args[i].memory, const_cast<void*>(pointers[i]));
   }
-  const dnnl_status_t status = dnnl_primitive_execute(primitive_.get(), this_stream(), static_cast<int>(slots_.size()),
-                                                      frame->args.data());
+  const dnnl_status_t status =
+      dnnl_primitive_execute(primitive_.get(), this_stream(), static_cast<int>(slots_.size()), frame->args.data());
   if (status != dnnl_success) fail("oneDNN: executing a primitive failed with status ", static_cast<int>(status));
   delete spare_.exchange(frame.release(), std::memory_order_acq_rel);
 }
 
 Primitive reorder(const Desc& from, const Desc& to) {
   const dnnl::reorder::primitive_desc pd(engine(), from, engine(), to, user_scratch());
-  if (pd.scratchpad_desc().get_size() != 0) throw dnnl::error(dnnl_unimplemented, "a reorder that needs scratch memory");
+  if (pd.scratchpad_desc().get_size() != 0)
+    throw dnnl::error(dnnl_unimplemented, "a reorder that needs scratch memory");
   return Primitive(dnnl::reorder(pd), {{DNNL_ARG_FROM, from}, {DNNL_ARG_TO, to}});
 }
 

@@ -178,11 +178,11 @@ class OneDnnForward final : public ForwardKernel {
     const auto kind = batch_statistics_ ? dnnl::prop_kind::forward_training : dnnl::prop_kind::forward_inference;
     const auto data = describe(view, a.in[0].dtype);
     const auto channels = onednn::describe({view.channels}, DType::f32);
-    const dnnl::batch_normalization_forward::primitive_desc pd(onednn::engine(), kind, data, data,
-                                                               static_cast<float>(p.eps), flags, onednn::user_scratch());
-    std::vector<onednn::Primitive::Slot> slots{
-        {DNNL_ARG_SRC, data},          {DNNL_ARG_DST, data},         {DNNL_ARG_MEAN, channels},
-        {DNNL_ARG_VARIANCE, channels}, {DNNL_ARG_SHIFT, channels},   {DNNL_ARG_SCRATCHPAD, pd.scratchpad_desc()}};
+    const dnnl::batch_normalization_forward::primitive_desc pd(
+        onednn::engine(), kind, data, data, static_cast<float>(p.eps), flags, onednn::user_scratch());
+    std::vector<onednn::Primitive::Slot> slots{{DNNL_ARG_SRC, data},       {DNNL_ARG_DST, data},
+                                               {DNNL_ARG_MEAN, channels},  {DNNL_ARG_VARIANCE, channels},
+                                               {DNNL_ARG_SHIFT, channels}, {DNNL_ARG_SCRATCHPAD, pd.scratchpad_desc()}};
     if (scaled_) slots.push_back({DNNL_ARG_SCALE, channels});
     norm_ = onednn::Primitive(dnnl::batch_normalization_forward(pd), std::move(slots));
     inner_at_ = plan_.add(pd.scratchpad_desc());
@@ -196,8 +196,10 @@ class OneDnnForward final : public ForwardKernel {
     {
       const onednn::ThreadScope scope(team_);
       void* inner = onednn::at(c.scratch, inner_at_);
-      if (scaled_) norm_.run({c.in[0], c.out[0], s.mean, s.var, c.in[2], inner, c.in[1]});
-      else norm_.run({c.in[0], c.out[0], s.mean, s.var, c.in[2], inner});
+      if (scaled_)
+        norm_.run({c.in[0], c.out[0], s.mean, s.var, c.in[2], inner, c.in[1]});
+      else
+        norm_.run({c.in[0], c.out[0], s.mean, s.var, c.in[2], inner});
     }
     after<float>(c, s);
   }
@@ -225,14 +227,16 @@ class PortableForward final : public ForwardKernel {
     T* y = static_cast<T*>(c.out[0]);
     const A* gamma = static_cast<const A*>(c.in[1]);
     const A* beta = static_cast<const A*>(c.in[2]);
-    cpu::parallel_for(view_.channels, std::max<int64_t>(1, 8192 / std::max<int64_t>(1, view_.count())),
-                      [&](int64_t begin, int64_t end) {
-      for (int64_t ch = begin; ch < end; ++ch) {
-        if (batch_statistics_) measure(x, ch, s.mean + ch, s.var + ch);
-        const A factor = (p.fix_gamma ? A(1) : gamma[ch]) / std::sqrt(s.var[ch] + static_cast<A>(p.eps));
-        each(ch, [&](int64_t i) { y[i] = static_cast<T>((static_cast<A>(x[i]) - s.mean[ch]) * factor + beta[ch]); });
-      }
-    });
+    cpu::parallel_for(
+        view_.channels, std::max<int64_t>(1, 8192 / std::max<int64_t>(1, view_.count())),
+        [&](int64_t begin, int64_t end) {
+          for (int64_t ch = begin; ch < end; ++ch) {
+            if (batch_statistics_) measure(x, ch, s.mean + ch, s.var + ch);
+            const A factor = (p.fix_gamma ? A(1) : gamma[ch]) / std::sqrt(s.var[ch] + static_cast<A>(p.eps));
+            each(ch,
+                 [&](int64_t i) { y[i] = static_cast<T>((static_cast<A>(x[i]) - s.mean[ch]) * factor + beta[ch]); });
+          }
+        });
     after<A>(c, s);
   }
 
@@ -276,7 +280,8 @@ Prepared prepare_portable(const PrepareArgs& a) {
   });
 }
 
-// ---- backward: (dy, x, gamma, mean, var) -> (dx, dgamma, dbeta) ------------------------------------------------------
+// ---- backward: (dy, x, gamma, mean, var) -> (dx, dgamma, dbeta)
+// ------------------------------------------------------
 
 class OneDnnBackward final : public Kernel {
  public:
@@ -292,13 +297,17 @@ class OneDnnBackward final : public Kernel {
     const auto channels = onednn::describe({view.channels}, DType::f32);
     const float eps = static_cast<float>(p.eps);
     const auto attr = onednn::user_scratch();
-    const dnnl::batch_normalization_forward::primitive_desc forward(
-        onednn::engine(), dnnl::prop_kind::forward_training, data, data, eps, flags, attr);
+    const dnnl::batch_normalization_forward::primitive_desc forward(onednn::engine(), dnnl::prop_kind::forward_training,
+                                                                    data, data, eps, flags, attr);
     const dnnl::batch_normalization_backward::primitive_desc pd(onednn::engine(), dnnl::prop_kind::backward, data, data,
                                                                 data, eps, flags, forward, attr);
-    std::vector<onednn::Primitive::Slot> slots{
-        {DNNL_ARG_DIFF_DST, data},      {DNNL_ARG_SRC, data},      {DNNL_ARG_MEAN, channels}, {DNNL_ARG_VARIANCE, channels},
-        {DNNL_ARG_DIFF_SRC, data}, {DNNL_ARG_DIFF_SHIFT, channels}, {DNNL_ARG_SCRATCHPAD, pd.scratchpad_desc()}};
+    std::vector<onednn::Primitive::Slot> slots{{DNNL_ARG_DIFF_DST, data},
+                                               {DNNL_ARG_SRC, data},
+                                               {DNNL_ARG_MEAN, channels},
+                                               {DNNL_ARG_VARIANCE, channels},
+                                               {DNNL_ARG_DIFF_SRC, data},
+                                               {DNNL_ARG_DIFF_SHIFT, channels},
+                                               {DNNL_ARG_SCRATCHPAD, pd.scratchpad_desc()}};
     if (!fixed_) {
       slots.push_back({DNNL_ARG_SCALE, channels});
       slots.push_back({DNNL_ARG_DIFF_SCALE, channels});
@@ -344,34 +353,35 @@ Prepared portable_backward(const View& v) {
     const T* dy = static_cast<const T*>(c.in[0]);
     const T* x = static_cast<const T*>(c.in[1]);
     const double n = static_cast<double>(std::max<int64_t>(1, v.count()));
-    cpu::parallel_for(v.channels, std::max<int64_t>(1, 8192 / std::max<int64_t>(1, v.count())),
-                      [&](int64_t begin, int64_t end) {
-      for (int64_t ch = begin; ch < end; ++ch) {
-        const auto each = [&](auto&& f) {
-          for (int64_t o = 0; o < v.outer; ++o) {
-            const int64_t at = (o * v.channels + ch) * v.inner;
-            for (int64_t i = at; i < at + v.inner; ++i) f(i);
+    cpu::parallel_for(
+        v.channels, std::max<int64_t>(1, 8192 / std::max<int64_t>(1, v.count())), [&](int64_t begin, int64_t end) {
+          for (int64_t ch = begin; ch < end; ++ch) {
+            const auto each = [&](auto&& f) {
+              for (int64_t o = 0; o < v.outer; ++o) {
+                const int64_t at = (o * v.channels + ch) * v.inner;
+                for (int64_t i = at; i < at + v.inner; ++i) f(i);
+              }
+            };
+            const double mean = static_cast<double>(static_cast<const A*>(c.in[3])[ch]);
+            const double inverse = 1 / std::sqrt(static_cast<double>(static_cast<const A*>(c.in[4])[ch]) + p.eps);
+            const double gamma = p.fix_gamma ? 1.0 : static_cast<double>(static_cast<const A*>(c.in[2])[ch]);
+            double sum = 0, dot = 0;
+            each([&](int64_t i) {
+              sum += static_cast<double>(dy[i]);
+              dot += static_cast<double>(dy[i]) * (static_cast<double>(x[i]) - mean) * inverse;
+            });
+            if (c.out[1]) static_cast<A*>(c.out[1])[ch] = p.fix_gamma ? A(0) : static_cast<A>(dot);
+            if (c.out[2]) static_cast<A*>(c.out[2])[ch] = static_cast<A>(sum);
+            if (!c.out[0]) continue;
+            T* dx = static_cast<T*>(c.out[0]);
+            const double shift = p.constant ? 0.0 : sum / n, slope = p.constant ? 0.0 : dot / n;
+            each([&](int64_t i) {
+              const double normal = (static_cast<double>(x[i]) - mean) * inverse;
+              dx[i] = static_cast<T>(
+                  static_cast<A>(gamma * inverse * (static_cast<double>(dy[i]) - shift - normal * slope)));
+            });
           }
-        };
-        const double mean = static_cast<double>(static_cast<const A*>(c.in[3])[ch]);
-        const double inverse = 1 / std::sqrt(static_cast<double>(static_cast<const A*>(c.in[4])[ch]) + p.eps);
-        const double gamma = p.fix_gamma ? 1.0 : static_cast<double>(static_cast<const A*>(c.in[2])[ch]);
-        double sum = 0, dot = 0;
-        each([&](int64_t i) {
-          sum += static_cast<double>(dy[i]);
-          dot += static_cast<double>(dy[i]) * (static_cast<double>(x[i]) - mean) * inverse;
         });
-        if (c.out[1]) static_cast<A*>(c.out[1])[ch] = p.fix_gamma ? A(0) : static_cast<A>(dot);
-        if (c.out[2]) static_cast<A*>(c.out[2])[ch] = static_cast<A>(sum);
-        if (!c.out[0]) continue;
-        T* dx = static_cast<T*>(c.out[0]);
-        const double shift = p.constant ? 0.0 : sum / n, slope = p.constant ? 0.0 : dot / n;
-        each([&](int64_t i) {
-          const double normal = (static_cast<double>(x[i]) - mean) * inverse;
-          dx[i] = static_cast<T>(static_cast<A>(gamma * inverse * (static_cast<double>(dy[i]) - shift - normal * slope)));
-        });
-      }
-    });
   };
   return make_kernel(std::move(run), 8 * cost(v, 4));
 }
@@ -386,7 +396,8 @@ Prepared prepare_backward_onednn(const PrepareArgs& a) {
   if (!onednn::computes(a.in[1].dtype)) return "oneDNN does not normalize this dtype";
   if (a.in[1].shape.size() == 0) return "the data is empty";
   const View view = backward_view(a);
-  return onednn::or_refuse<Prepared>([&]() -> Prepared { return std::unique_ptr<Kernel>(new OneDnnBackward(a, view)); });
+  return onednn::or_refuse<Prepared>(
+      [&]() -> Prepared { return std::unique_ptr<Kernel>(new OneDnnBackward(a, view)); });
 }
 
 Prepared prepare_backward_portable(const PrepareArgs& a) {
@@ -409,10 +420,8 @@ void infer_backward_dtype(InferContext& c) {
 void gradient(GradientBuilder& g) {
   const auto& p = g.params<BatchNormParams>();
   const int saved = p.output_mean_var ? 3 : 1;
-  const Ref<Params> params = make_params<BackwardParams>({.eps = p.eps,
-                                                          .fix_gamma = p.fix_gamma,
-                                                          .constant = p.use_global_stats || !g.training(),
-                                                          .axis = p.axis});
+  const Ref<Params> params = make_params<BackwardParams>(
+      {.eps = p.eps, .fix_gamma = p.fix_gamma, .constant = p.use_global_stats || !g.training(), .axis = p.axis});
   g.give_all({0, 1, 2}, "_backward_BatchNorm",
              {g.head(0), g.input(0), g.input(1), g.output(saved), g.output(saved + 1)}, params);
 }
@@ -455,10 +464,10 @@ const RegisterOp batch_norm(forward_op(
     "(1 - momentum); otherwise the moving ones are used.\n"
     "Shapes: data of any shape, the other inputs (channels,), output as data; with `output_mean_var` also mean and "
     "1 / sqrt(variance + eps), (channels,). For half-precision data the other arrays are float32."));
-const RegisterOp sync_batch_norm(forward_op(
-    "_contrib_SyncBatchNorm", {}, schema_of<SyncBatchNormParams>(),
-    "BatchNorm with statistics over the devices of a group; with one device the same as BatchNorm.\n\n"
-    "Shapes: as BatchNorm, channels in axis 1."));
+const RegisterOp sync_batch_norm(
+    forward_op("_contrib_SyncBatchNorm", {}, schema_of<SyncBatchNormParams>(),
+               "BatchNorm with statistics over the devices of a group; with one device the same as BatchNorm.\n\n"
+               "Shapes: as BatchNorm, channels in axis 1."));
 
 const RegisterOp backward_batch_norm{{
     .name = "_backward_BatchNorm",

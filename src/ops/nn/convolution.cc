@@ -3,8 +3,8 @@
 
 #include <algorithm>
 
-#include "ops/nn/row_sum.h"
 #include "ops/nn/linear_gradient.h"
+#include "ops/nn/row_sum.h"
 
 namespace mxnet::nn {
 namespace {
@@ -138,10 +138,12 @@ void infer_backward_shape(InferContext& c) {
 
 const RegisterOp convolution{{
     .name = "Convolution",
-    .doc = "Convolves data with a bank of filters (cross-correlation) and adds a bias.\n\n"
-           "Shapes: data (n, c, w), (n, c, h, w) or (n, c, d, h, w); weight (num_filter, c / num_group, kernel...); bias "
-           "(num_filter,); output (n, num_filter, ...) with sizes floor((size + 2 pad - dilate (kernel - 1) - 1) / stride) "
-           "+ 1.\nRaises if the window exceeds the padded data or channels are no multiple of num_group.",
+    .doc =
+        "Convolves data with a bank of filters (cross-correlation) and adds a bias.\n\n"
+        "Shapes: data (n, c, w), (n, c, h, w) or (n, c, d, h, w); weight (num_filter, c / num_group, kernel...); bias "
+        "(num_filter,); output (n, num_filter, ...) with sizes floor((size + 2 pad - dilate (kernel - 1) - 1) / "
+        "stride) "
+        "+ 1.\nRaises if the window exceeds the padded data or channels are no multiple of num_group.",
     .aliases = {"Convolution_v1"},
     .params = schema_of<ConvolutionParams>(),
     .inputs = Inputs({"data", "weight", "bias"}, num_inputs),
@@ -149,7 +151,8 @@ const RegisterOp convolution{{
     .gradient = Gradient([](GradientBuilder& g) {
                   linear_gradient<ConvolutionParams>(g, "_backward_Convolution");
                 }).without_outputs(),
-    .kernels = {{"convolution", [](const PrepareArgs& a) -> Prepared { return std::unique_ptr<Kernel>(new ForwardKernel(a)); }}},
+    .kernels = {{"convolution",
+                 [](const PrepareArgs& a) -> Prepared { return std::unique_ptr<Kernel>(new ForwardKernel(a)); }}},
 }};
 
 const RegisterOp backward_convolution{{
@@ -162,7 +165,8 @@ const RegisterOp backward_convolution{{
     .gradient = Gradient([](GradientBuilder& g) {
                   linear_backward_gradient<ConvolutionParams>(g, "Convolution", "_backward_Convolution");
                 }).without_outputs(),
-    .kernels = {{"convolution", [](const PrepareArgs& a) -> Prepared { return std::unique_ptr<Kernel>(new BackwardKernel(a)); }}},
+    .kernels = {{"convolution",
+                 [](const PrepareArgs& a) -> Prepared { return std::unique_ptr<Kernel>(new BackwardKernel(a)); }}},
     .flags = {.hidden = true},
 }};
 

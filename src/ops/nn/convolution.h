@@ -22,9 +22,7 @@ struct ConvProblem {
   int64_t in_size() const { return in[0] * in[1] * in[2]; }
   int64_t out_size() const { return out[0] * out[1] * out[2]; }
   int64_t kernel_size() const { return kernel[0] * kernel[1] * kernel[2]; }
-  int64_t multiplications() const {
-    return batch * out_channels * out_size() * (in_channels / groups) * kernel_size();
-  }
+  int64_t multiplications() const { return batch * out_channels * out_size() * (in_channels / groups) * kernel_size(); }
   bool empty() const { return multiplications() == 0; }
   Shape x_shape() const { return spatial_shape(batch, in_channels, in); }
   Shape y_shape() const { return spatial_shape(batch, out_channels, out); }

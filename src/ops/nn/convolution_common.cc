@@ -8,7 +8,8 @@ void ConvParamsBase::check() const {
   if (rank < 1 || rank > kMaxSpatial) fail(ErrorKind::value, "kernel must have 1, 2 or 3 entries, got ", kernel);
   const auto check_dims = [&](const char* name, const Shape& dims, int64_t least) {
     if (dims.rank() == 0) return;
-    if (dims.rank() != rank) fail(ErrorKind::value, name, " must have as many entries as kernel ", kernel, ", got ", dims);
+    if (dims.rank() != rank)
+      fail(ErrorKind::value, name, " must have as many entries as kernel ", kernel, ", got ", dims);
     for (dim_t d : dims) {
       if (d < least) fail(ErrorKind::value, name, " must be at least ", least, ", got ", dims);
     }

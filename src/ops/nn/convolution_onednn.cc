@@ -37,7 +37,8 @@ Shape grouped_weights(const ConvProblem& q) {
 
 class OneDnnConv final : public ConvKernel {
  public:
-  OneDnnConv(const ConvProblem& q, ConvPass pass, bool with_bias, int team) : pass_(pass), bias_(with_bias), team_(team) {
+  OneDnnConv(const ConvProblem& q, ConvPass pass, bool with_bias, int team)
+      : pass_(pass), bias_(with_bias), team_(team) {
     const onednn::ThreadScope scope(team);
     layout = Layout::channels_last;
     x_ = onednn::describe(q.x_shape(), q.dtype, layout);
@@ -49,11 +50,12 @@ class OneDnnConv final : public ConvKernel {
     const auto attr = onednn::user_scratch();
     constexpr auto direct = dnnl::algorithm::convolution_direct;
     using Forward = dnnl::convolution_forward::primitive_desc;
-    const auto kind = pass == ConvPass::forward ? dnnl::prop_kind::forward_inference : dnnl::prop_kind::forward_training;
+    const auto kind =
+        pass == ConvPass::forward ? dnnl::prop_kind::forward_inference : dnnl::prop_kind::forward_training;
     const bool forward_bias = with_bias && pass != ConvPass::data;
-    const Forward forward = forward_bias
-                                ? Forward(onednn::engine(), kind, direct, x_, any, b_, y_, stride, dilate, pad, far, attr)
-                                : Forward(onednn::engine(), kind, direct, x_, any, y_, stride, dilate, pad, far, attr);
+    const Forward forward =
+        forward_bias ? Forward(onednn::engine(), kind, direct, x_, any, b_, y_, stride, dilate, pad, far, attr)
+                     : Forward(onednn::engine(), kind, direct, x_, any, y_, stride, dilate, pad, far, attr);
     switch (pass) {
       case ConvPass::forward:
         finish(forward, dnnl::convolution_forward(forward), forward.weights_desc(), DNNL_ARG_SRC, DNNL_ARG_WEIGHTS,
@@ -88,8 +90,10 @@ class OneDnnConv final : public ConvKernel {
     void* inner = onednn::at(scratch, inner_at_);
     void* packed = reorder_ ? onednn::at(scratch, packed_at_) : w;
     if (reorder_ && pass_ != ConvPass::weights) reorder_.run({w, packed});
-    if (bias_) conv_.run({x, packed, y, inner, bias});
-    else conv_.run({x, packed, y, inner});
+    if (bias_)
+      conv_.run({x, packed, y, inner, bias});
+    else
+      conv_.run({x, packed, y, inner});
     if (reorder_ && pass_ == ConvPass::weights) reorder_.run({packed, w});
   }
 

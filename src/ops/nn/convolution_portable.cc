@@ -31,7 +31,9 @@ struct ConvFunctors {
     p.outer = i / channels;
     return p;
   }
-  static int64_t offset(const int64_t* at, const SpatialDims& dims) { return (at[0] * dims[1] + at[1]) * dims[2] + at[2]; }
+  static int64_t offset(const int64_t* at, const SpatialDims& dims) {
+    return (at[0] * dims[1] + at[1]) * dims[2] + at[2];
+  }
 
   T forward(int64_t i) const {
     const Place p = place(i, q.out_channels, q.out);
@@ -133,7 +135,8 @@ class PortableConv final : public ConvKernel {
     const ConvFunctors<T> f{q_, static_cast<T*>(x), static_cast<T*>(w), static_cast<T*>(y),
                             bias_ && pass_ == ConvPass::forward ? static_cast<T*>(bias) : nullptr};
     switch (pass_) {
-      case ConvPass::forward: return launch(q_.y_shape().size(), static_cast<T*>(y), [&](int64_t i) { return f.forward(i); });
+      case ConvPass::forward:
+        return launch(q_.y_shape().size(), static_cast<T*>(y), [&](int64_t i) { return f.forward(i); });
       case ConvPass::data: return launch(q_.x_shape().size(), static_cast<T*>(x), [&](int64_t i) { return f.data(i); });
       case ConvPass::weights:
         launch(q_.w_shape().size(), static_cast<T*>(w), [&](int64_t i) { return f.weight(i); });

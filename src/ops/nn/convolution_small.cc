@@ -40,8 +40,8 @@ void each_row(const SmallConv& c, F&& f) {
 void copy_in(const SmallConv& c, const float* x, float* image) {
   std::memset(image, 0, sizeof(float) * static_cast<size_t>(c.image_size()));
   each_row(c, [&](int64_t y, int64_t to, int64_t cols, int64_t first) {
-    std::memcpy(image + to * c.row_size() + (first + c.pad_cols) * c.channels,
-                x + (y * c.in_cols + first) * c.channels, sizeof(float) * static_cast<size_t>(cols * c.channels));
+    std::memcpy(image + to * c.row_size() + (first + c.pad_cols) * c.channels, x + (y * c.in_cols + first) * c.channels,
+                sizeof(float) * static_cast<size_t>(cols * c.channels));
   });
 }
 

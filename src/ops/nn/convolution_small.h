@@ -14,7 +14,7 @@ namespace mxnet {
 // kVector elements that may be read or added to.
 struct SmallConv {
   int64_t channels, filters;
-  int64_t in_rows, in_cols;              // without padding
+  int64_t in_rows, in_cols;  // without padding
   int64_t out_rows, out_cols;
   int64_t kernel_rows, kernel_cols;
   int64_t stride_rows, stride_cols;

@@ -24,7 +24,10 @@ MX_INLINE void with_count(int64_t n, F&& f) {
 
 // Rows of a tile so that its sums, its row of vectors and one broadcast fit into 32 registers.
 template <int kWide>
-constexpr int kTall = kWide == 6 ? 4 : kWide == 5 ? 5 : kWide == 4 ? 6 : 8;
+constexpr int kTall = kWide == 6   ? 4
+                      : kWide == 5 ? 5
+                      : kWide == 4 ? 6
+                                   : 8;
 constexpr int kWidest = 6;
 
 // Cuts n into nearly equal parts of at most kMost: f<size>(begin).
@@ -90,9 +93,8 @@ void data(const SmallConv& c, const float* dy, const float* packed, float* image
       const float* weights = packed + ky * c.filters * width + first * kV;
       float* rows = image + ky * c.row_size() + first * kV;
       for (int64_t x = 0; x < c.out_cols; ++x) {
-        each_part<kTall<kWide>>(c.out_rows, [&]<int kRows>(int64_t y) {
-          spread_tile<kRows, kWide>(c, dy, y, x, weights, rows);
-        });
+        each_part<kTall<kWide>>(c.out_rows,
+                                [&]<int kRows>(int64_t y) { spread_tile<kRows, kWide>(c, dy, y, x, weights, rows); });
       }
     });
   }
@@ -151,16 +153,17 @@ void weights_by_run(const SmallConv& c, const float* image, const float* dy, flo
     each_part<kWidest>(width / kV, [&]<int kWide>(int64_t first) {
       const float* from = image + ky * c.row_size() + first * kV;
       float* to = gradient + ky * c.filters * width + first * kV;
-      each_part<kTall<kWide>>(c.filters, [&]<int kRows>(int64_t f) {
-        filter_tile<kRows, kWide>(c, from, dy + f, to + f * width);
-      });
+      each_part<kTall<kWide>>(
+          c.filters, [&]<int kRows>(int64_t f) { filter_tile<kRows, kWide>(c, from, dy + f, to + f * width); });
     });
   }
 }
 
 void weights(const SmallConv& c, const float* image, const float* dy, float* gradient) {
-  if (c.lanes_are_filters()) weights_by_filters(c, image, dy, gradient);
-  else weights_by_run(c, image, dy, gradient);
+  if (c.lanes_are_filters())
+    weights_by_filters(c, image, dy, gradient);
+  else
+    weights_by_run(c, image, dy, gradient);
 }
 
 void add_rows(const float* from, int64_t rows, int64_t cols, int64_t step, float* sums) {

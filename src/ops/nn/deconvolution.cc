@@ -3,9 +3,9 @@
 #include <algorithm>
 
 #include "backend/cpu/parallel.h"
-#include "ops/nn/row_sum.h"
 #include "ops/nn/convolution.h"
 #include "ops/nn/linear_gradient.h"
+#include "ops/nn/row_sum.h"
 
 namespace mxnet::nn {
 namespace {
@@ -196,17 +196,20 @@ void infer_backward_shape(InferContext& c) {
 
 const RegisterOp deconvolution{{
     .name = "Deconvolution",
-    .doc = "Transposed convolution: what the gradient of Convolution does to its output, plus a bias.\n\n"
-           "Shapes: data (n, c, w), (n, c, h, w) or (n, c, d, h, w); weight (c, num_filter / num_group, kernel...); bias "
-           "(num_filter,); output (n, num_filter, ...) with sizes stride (size - 1) + dilate (kernel - 1) + 1 - 2 pad + adj, "
-           "or `target_shape`.",
+    .doc =
+        "Transposed convolution: what the gradient of Convolution does to its output, plus a bias.\n\n"
+        "Shapes: data (n, c, w), (n, c, h, w) or (n, c, d, h, w); weight (c, num_filter / num_group, kernel...); bias "
+        "(num_filter,); output (n, num_filter, ...) with sizes stride (size - 1) + dilate (kernel - 1) + 1 - 2 pad + "
+        "adj, "
+        "or `target_shape`.",
     .params = schema_of<DeconvolutionParams>(),
     .inputs = Inputs({"data", "weight", "bias"}, num_inputs),
     .infer = {infer_shape, infer_conv_dtype},
     .gradient = Gradient([](GradientBuilder& g) {
                   linear_gradient<DeconvolutionParams>(g, "_backward_Deconvolution");
                 }).without_outputs(),
-    .kernels = {{"convolution", [](const PrepareArgs& a) -> Prepared { return std::unique_ptr<Kernel>(new ForwardKernel(a)); }}},
+    .kernels = {{"convolution",
+                 [](const PrepareArgs& a) -> Prepared { return std::unique_ptr<Kernel>(new ForwardKernel(a)); }}},
 }};
 
 const RegisterOp backward_deconvolution{{
@@ -219,7 +222,8 @@ const RegisterOp backward_deconvolution{{
     .gradient = Gradient([](GradientBuilder& g) {
                   linear_backward_gradient<DeconvolutionParams>(g, "Deconvolution", "_backward_Deconvolution");
                 }).without_outputs(),
-    .kernels = {{"convolution", [](const PrepareArgs& a) -> Prepared { return std::unique_ptr<Kernel>(new BackwardKernel(a)); }}},
+    .kernels = {{"convolution",
+                 [](const PrepareArgs& a) -> Prepared { return std::unique_ptr<Kernel>(new BackwardKernel(a)); }}},
     .flags = {.hidden = true},
 }};
 

@@ -15,13 +15,16 @@ struct DotParams {
     s.field("transpose_a", &DotParams::transpose_a, "Whether the first operand is transposed.");
     s.field("transpose_b", &DotParams::transpose_b, "Whether the second operand is transposed.");
     s.choice("forward_stype", &DotParams::forward_stype,
-             {{"None", ForwardStype::none}, {"csr", ForwardStype::csr}, {"default", ForwardStype::dense},
+             {{"None", ForwardStype::none},
+              {"csr", ForwardStype::csr},
+              {"default", ForwardStype::dense},
               {"row_sparse", ForwardStype::row_sparse}},
              "Storage type of the result where operands are sparse.");
   }
 };
 
-// ---- dot: contracts one axis of each operand ---------------------------------------------------------------------------
+// ---- dot: contracts one axis of each operand
+// ---------------------------------------------------------------------------
 
 int contracted_a(const Shape& a, const DotParams& p) { return p.transpose_a ? 0 : a.rank() - 1; }
 int contracted_b(const Shape& b, const DotParams& p) { return p.transpose_b ? b.rank() - 1 : 0; }
@@ -62,7 +65,8 @@ void infer_dot(InferContext& c) {
   c.merge_in(1, known_b);
 }
 
-// ---- batch_dot: the last two axes are matrices --------------------------------------------------------------------------
+// ---- batch_dot: the last two axes are matrices
+// --------------------------------------------------------------------------
 
 ProductDims batch_dims(const Shape& a, const Shape& b, const DotParams& p) {
   const int r = a.rank();
@@ -103,7 +107,8 @@ void infer_batch_dot(InferContext& c) {
   c.merge_out(0, out);
 }
 
-// ---- both ----------------------------------------------------------------------------------------------------------------
+// ---- both
+// ----------------------------------------------------------------------------------------------------------------
 
 using DimsFn = ProductDims (*)(const Shape&, const Shape&, const DotParams&);
 
@@ -142,8 +147,8 @@ const RegisterOp backward_dot{{
     .inputs = {"dy", "lhs", "rhs"},
     .outputs = 2,
     .infer = {infer_backward, infer::same_dtype},
-    .gradient = Gradient([](GradientBuilder& g) { product_backward_gradient(g, "dot", "_backward_dot"); })
-                    .without_outputs(),
+    .gradient =
+        Gradient([](GradientBuilder& g) { product_backward_gradient(g, "dot", "_backward_dot"); }).without_outputs(),
     .kernels = {{"gemm", prepare_backward<dot_dims>}},
     .flags = {.hidden = true},
 }};
@@ -169,8 +174,9 @@ const RegisterOp backward_batch_dot{{
     .inputs = {"dy", "lhs", "rhs"},
     .outputs = 2,
     .infer = {infer_backward, infer::same_dtype},
-    .gradient = Gradient([](GradientBuilder& g) { product_backward_gradient(g, "batch_dot", "_backward_batch_dot"); })
-                    .without_outputs(),
+    .gradient = Gradient([](GradientBuilder& g) {
+                  product_backward_gradient(g, "batch_dot", "_backward_batch_dot");
+                }).without_outputs(),
     .kernels = {{"gemm", prepare_backward<batch_dims>}},
     .flags = {.hidden = true},
 }};

@@ -68,8 +68,10 @@ void expand_mask(const Shape& data, const Shape& mask, const uint8_t* from, uint
         rest /= data[d];
       }
       uint8_t* out = to + row * last;
-      if (mask.back() == 1) std::memset(out, from[offset], static_cast<size_t>(last));
-      else std::memcpy(out, from + offset, static_cast<size_t>(last));
+      if (mask.back() == 1)
+        std::memset(out, from[offset], static_cast<size_t>(last));
+      else
+        std::memcpy(out, from + offset, static_cast<size_t>(last));
     }
   });
 }
@@ -155,14 +157,16 @@ void gradient(GradientBuilder& g) {
 
 const RegisterOp dropout{{
     .name = "Dropout",
-    .doc = "In training sets a random part p of the elements to 0 and divides the others by 1 - p; else returns the data.\n\n"
+    .doc = "In training sets a random part p of the elements to 0 and divides the others by 1 - p; else returns the "
+           "data.\n\n"
            "Shapes: data of any shape, output the same.",
     .params = schema_of<DropoutParams>(),
     .inputs = {"data"},
     .outputs = Outputs(1).with_residuals(1),
     .infer = {infer_shape, infer_dtype},
     .gradient = Gradient(gradient).without_inputs().without_outputs(),
-    .kernels = {{"masks", [](const PrepareArgs& a) -> Prepared { return std::unique_ptr<Kernel>(new DropoutKernel(a)); }}},
+    .kernels = {{"masks",
+                 [](const PrepareArgs& a) -> Prepared { return std::unique_ptr<Kernel>(new DropoutKernel(a)); }}},
     .flags = {.random = true, .training_mode = true, .inplace = true},
 }};
 

@@ -153,9 +153,10 @@ void infer_backward_dtype(InferContext& c) { c.merge_out_dtype(0, c.in[0].dtype)
 
 const RegisterOp embedding{{
     .name = "Embedding",
-    .doc = "Picks rows of weight by index; indices outside are clipped to the first or last row.\n\n"
-           "Shapes: data (...) of any numeric dtype, weight (input_dim, output_dim), output (..., output_dim) of weight's "
-           "dtype.",
+    .doc =
+        "Picks rows of weight by index; indices outside are clipped to the first or last row.\n\n"
+        "Shapes: data (...) of any numeric dtype, weight (input_dim, output_dim), output (..., output_dim) of weight's "
+        "dtype.",
     .params = schema_of<EmbeddingParams>(),
     .inputs = {"data", "weight"},
     .infer = {infer_shape, infer_dtype},

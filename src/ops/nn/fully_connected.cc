@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "backend/cpu/gemm.h"
-#include "ops/nn/row_sum.h"
 #include "ops/nn/linear_gradient.h"
+#include "ops/nn/row_sum.h"
 
 namespace mxnet::nn {
 namespace {
@@ -91,9 +91,9 @@ class ForwardKernel final : public Kernel {
 Prepared prepare_forward(const PrepareArgs& a) {
   const auto& p = a.as<FullyConnectedParams>();
   const Sizes s = sizes_of(a.in[0].shape, p);
-  auto gemm = cpu::Gemm::prepare({.dtype = a.in[0].dtype, .m = s.rows, .n = s.hidden, .k = s.features, .trans_b = true,
-                                  .bias = !p.no_bias},
-                                 a.team);
+  auto gemm = cpu::Gemm::prepare(
+      {.dtype = a.in[0].dtype, .m = s.rows, .n = s.hidden, .k = s.features, .trans_b = true, .bias = !p.no_bias},
+      a.team);
   return std::unique_ptr<Kernel>(std::make_unique<ForwardKernel>(std::move(gemm), !p.no_bias));
 }
 
@@ -107,7 +107,8 @@ class BackwardKernel final : public Kernel {
     const auto wanted = [&](size_t i) { return i < a.req.size() && a.req[i] != Req::null; };
     cost_ns = 100;
     if (wanted(0)) {
-      data_ = cpu::Gemm::prepare({.dtype = dtype_, .m = rows, .n = features, .k = hidden, .accumulate = adds(0)}, a.team);
+      data_ =
+          cpu::Gemm::prepare({.dtype = dtype_, .m = rows, .n = features, .k = hidden, .accumulate = adds(0)}, a.team);
       account(*data_);
     }
     if (wanted(1)) {
@@ -154,7 +155,8 @@ const RegisterOp fully_connected{{
            "Shapes: data (n, d1, d2, ...), weight (num_hidden, d1 * d2 * ...), bias (num_hidden,), output "
            "(n, num_hidden); without `flatten` data (..., d), weight (num_hidden, d), output (..., num_hidden).",
     .params = schema_of<FullyConnectedParams>(),
-    .inputs = Inputs({"data", "weight", "bias"}, [](const Params& p) { return p.as<FullyConnectedParams>().no_bias ? 2 : 3; }),
+    .inputs = Inputs({"data", "weight", "bias"},
+                     [](const Params& p) { return p.as<FullyConnectedParams>().no_bias ? 2 : 3; }),
     .infer = {infer_shape, infer_dtype},
     .gradient = Gradient([](GradientBuilder& g) {
                   linear_gradient<FullyConnectedParams>(g, "_backward_FullyConnected");

@@ -21,7 +21,8 @@ struct GroupNormParams {
   float eps = 1e-5f;
   bool output_mean_var = false;
   static void declare(ParamSchemaOf<GroupNormParams>& s) {
-    s.field("num_groups", &GroupNormParams::num_groups, "Number of groups that the channels are cut in.").range(1, 1e15);
+    s.field("num_groups", &GroupNormParams::num_groups, "Number of groups that the channels are cut in.")
+        .range(1, 1e15);
     s.field("eps", &GroupNormParams::eps, "Added to the variance before its root is taken.").range(0, 1e30);
     s.field("output_mean_var", &GroupNormParams::output_mean_var, "Whether mean and deviation are outputs as well.");
   }
@@ -156,7 +157,8 @@ const RegisterOp instance_norm(forward_op<InstanceNormParams>(
     "Shapes: data (n, c, ...) of at least 3 dimensions, gamma and beta (c,), output as data."));
 const RegisterOp group_norm(forward_op<GroupNormParams>(
     "GroupNorm",
-    "Normalizes groups of channels of every sample to mean 0 and variance 1, then scales by gamma and shifts by beta.\n\n"
+    "Normalizes groups of channels of every sample to mean 0 and variance 1, then scales by gamma and shifts by "
+    "beta.\n\n"
     "Shapes: data (n, c, ...) of at least 3 dimensions, gamma and beta (num_groups,), output as data; with "
     "`output_mean_var` also mean and deviation, (n, num_groups)."));
 const RegisterOp backward_instance_norm(backward_op<InstanceNormParams>());

@@ -58,8 +58,8 @@ template <typename F>
 void each_group(const View& v, F&& f) {
   cpu::parallel_for(v.outer * v.inner, std::max<int64_t>(1, 8192 / std::max<int64_t>(1, v.n)),
                     [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) f(i / v.inner * v.n * v.inner + i % v.inner, i);
-  });
+                      for (int64_t i = begin; i < end; ++i) f(i / v.inner * v.n * v.inner + i % v.inner, i);
+                    });
 }
 
 Prepared prepare_forward(const PrepareArgs& a) {
@@ -109,8 +109,10 @@ void infer_backward_shape(InferContext& c) { c.merge_out(0, c.in[0].shape); }
 
 const RegisterOp l2_normalization{{
     .name = "L2Normalization",
-    .doc = "Divides by the Euclidean norm of a sample ('instance'), of the channels at a position ('channel') or of a channel "
-           "of a sample ('spatial').\n\nShapes: data (n, ...), or (n, c, ...) with at least 3 dimensions for the latter two; "
+    .doc = "Divides by the Euclidean norm of a sample ('instance'), of the channels at a position ('channel') or of a "
+           "channel "
+           "of a sample ('spatial').\n\nShapes: data (n, ...), or (n, c, ...) with at least 3 dimensions for the "
+           "latter two; "
            "output the same.",
     .params = schema_of<L2NormalizationParams>(),
     .inputs = {"data"},

@@ -65,13 +65,14 @@ RowNormView view_of(const Axes& a, DType dtype, float eps) {
 // (outer, n, inner) -> (outer, inner, n), or back with n and inner exchanged.
 void swap_inner(const void* from, void* to, DType dtype, int64_t outer, int64_t n, int64_t inner) {
   dispatch_bits(dtype, [&]<typename T>(TypeTag<T>) {
-    cpu::parallel_for(outer * inner, std::max<int64_t>(1, 8192 / std::max<int64_t>(1, n)), [&](int64_t begin, int64_t end) {
-      for (int64_t r = begin; r < end; ++r) {
-        const T* source = static_cast<const T*>(from) + r / inner * n * inner + r % inner;
-        T* target = static_cast<T*>(to) + r * n;
-        for (int64_t i = 0; i < n; ++i) target[i] = source[i * inner];
-      }
-    });
+    cpu::parallel_for(outer * inner, std::max<int64_t>(1, 8192 / std::max<int64_t>(1, n)),
+                      [&](int64_t begin, int64_t end) {
+                        for (int64_t r = begin; r < end; ++r) {
+                          const T* source = static_cast<const T*>(from) + r / inner * n * inner + r % inner;
+                          T* target = static_cast<T*>(to) + r * n;
+                          for (int64_t i = 0; i < n; ++i) target[i] = source[i * inner];
+                        }
+                      });
   });
 }
 
@@ -220,7 +221,8 @@ void backward_gradient(GradientBuilder& g) {
 const RegisterOp layer_norm{{
     .name = "LayerNorm",
     .doc = "Normalizes along one axis to mean 0 and variance 1, then scales by gamma and shifts by beta.\n\n"
-           "Shapes: data of any shape, gamma and beta (size of the axis,), output as data; with `output_mean_var` also mean "
+           "Shapes: data of any shape, gamma and beta (size of the axis,), output as data; with `output_mean_var` also "
+           "mean "
            "and deviation, sized 1 along the axis.",
     .params = schema_of<LayerNormParams>(),
     .inputs = {"data", "gamma", "beta"},

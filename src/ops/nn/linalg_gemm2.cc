@@ -36,7 +36,8 @@ void infer_shape(InferContext& c) {
   Shape out = a;
   for (int i = 0; i < r - 1; ++i) {
     if (i == row) continue;
-    if (a[i] >= 0 && b[i] >= 0 && a[i] != b[i]) c.bad(str("A of shape ", a, " and B of shape ", b, " differ in axis ", i));
+    if (a[i] >= 0 && b[i] >= 0 && a[i] != b[i])
+      c.bad(str("A of shape ", a, " and B of shape ", b, " differ in axis ", i));
     out[i] = std::max(a[i], b[i]);
   }
   const int64_t inner_a = p.transpose_a ? a[row] : a[col], inner_b = p.transpose_b ? b[col] : b[row];
@@ -167,7 +168,8 @@ void infer_backward(InferContext& c) {
 const RegisterOp linalg_gemm2{{
     .name = "_linalg_gemm2",
     .doc = "alpha times the product of matrices that lie in the last two axes (or in `axis` and the last one).\n\n"
-           "Shapes: A (..., m, k), B (..., k, n) with equal leading axes, output (..., m, n); transposed operands are (..., k, "
+           "Shapes: A (..., m, k), B (..., k, n) with equal leading axes, output (..., m, n); transposed operands are "
+           "(..., k, "
            "m) and (..., n, k).",
     .aliases = {"linalg_gemm2"},
     .params = schema_of<Gemm2Params>(),

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// FullyConnected, Convolution and Deconvolution are y = L(x, w) + b with L linear in x and in w. Their backward operator
-// (dy, x, w) -> (dx, dw, db) is again made of L and of itself, so one rule serves all orders.
+// FullyConnected, Convolution and Deconvolution are y = L(x, w) + b with L linear in x and in w. Their backward
+// operator (dy, x, w) -> (dx, dw, db) is again made of L and of itself, so one rule serves all orders.
 #pragma once
 
 #include "operator/op.h"

@@ -49,8 +49,8 @@ void each_position(const Shape& s, F&& f) {
   const int64_t inner = s[2] * s[3];
   cpu::parallel_for(s[0] * inner, std::max<int64_t>(1, 2048 / std::max<int64_t>(1, s[1])),
                     [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) f(i / inner * s[1] * inner + i % inner, inner);
-  });
+                      for (int64_t i = begin; i < end; ++i) f(i / inner * s[1] * inner + i % inner, inner);
+                    });
 }
 
 Prepared prepare_forward(const PrepareArgs& a) {
@@ -64,12 +64,13 @@ Prepared prepare_forward(const PrepareArgs& a) {
       T* base = static_cast<T*>(c.out[1]);
       const A factor = static_cast<A>(p.alpha / static_cast<float>(p.nsize));
       each_position(shape, [&](int64_t at, int64_t step) {
-        windows<A>(shape[1], p.nsize, [&](int64_t j) { return A(x[at + j * step]) * A(x[at + j * step]); },
-                   [&](int64_t ch, A sum) {
-          const A divisor = A(p.knorm) + factor * sum;
-          if (base) base[at + ch * step] = static_cast<T>(divisor);
-          y[at + ch * step] = static_cast<T>(A(x[at + ch * step]) * std::pow(divisor, -A(p.beta)));
-        });
+        windows<A>(
+            shape[1], p.nsize, [&](int64_t j) { return A(x[at + j * step]) * A(x[at + j * step]); },
+            [&](int64_t ch, A sum) {
+              const A divisor = A(p.knorm) + factor * sum;
+              if (base) base[at + ch * step] = static_cast<T>(divisor);
+              y[at + ch * step] = static_cast<T>(A(x[at + ch * step]) * std::pow(divisor, -A(p.beta)));
+            });
       });
     };
     return make_kernel(std::move(run), 100 + shape.size() * (20 + 2 * a.as<LrnParams>().nsize));
@@ -89,13 +90,16 @@ Prepared prepare_backward(const PrepareArgs& a) {
       T* dx = static_cast<T*>(c.out[0]);
       const A factor = A(2) * A(p.beta) * static_cast<A>(p.alpha / static_cast<float>(p.nsize));
       each_position(shape, [&](int64_t at, int64_t step) {
-        windows<A>(shape[1], p.nsize, [&](int64_t j) {
-          const int64_t k = at + j * step;
-          return A(dy[k]) * A(x[k]) * std::pow(A(base[k]), -A(p.beta) - A(1));
-        }, [&](int64_t ch, A sum) {
-          const int64_t k = at + ch * step;
-          dx[k] = static_cast<T>(A(dy[k]) * std::pow(A(base[k]), -A(p.beta)) - factor * A(x[k]) * sum);
-        });
+        windows<A>(
+            shape[1], p.nsize,
+            [&](int64_t j) {
+              const int64_t k = at + j * step;
+              return A(dy[k]) * A(x[k]) * std::pow(A(base[k]), -A(p.beta) - A(1));
+            },
+            [&](int64_t ch, A sum) {
+              const int64_t k = at + ch * step;
+              dx[k] = static_cast<T>(A(dy[k]) * std::pow(A(base[k]), -A(p.beta)) - factor * A(x[k]) * sum);
+            });
       });
     };
     return make_kernel(std::move(run), 100 + shape.size() * 20 * (2 + a.as<LrnParams>().nsize));

@@ -10,8 +10,14 @@ class ProductKernel final : public Kernel {
  public:
   ProductKernel(const PrepareArgs& args, const ProductDims& d) {
     accepts_add = true;
-    gemm_ = cpu::Gemm::prepare({.dtype = args.in[0].dtype, .m = d.m, .n = d.n, .k = d.k, .trans_a = d.trans_a,
-                                .trans_b = d.trans_b, .batch = d.batch, .alpha = d.alpha,
+    gemm_ = cpu::Gemm::prepare({.dtype = args.in[0].dtype,
+                                .m = d.m,
+                                .n = d.n,
+                                .k = d.k,
+                                .trans_a = d.trans_a,
+                                .trans_b = d.trans_b,
+                                .batch = d.batch,
+                                .alpha = d.alpha,
                                 .accumulate = args.req[0] == Req::add},
                                args.team);
     cost_ns = gemm_->cost_ns;
@@ -34,7 +40,7 @@ class ProductBackwardKernel final : public Kernel {
       s.accumulate = args.req[0] == Req::add;
       if (d.trans_a) {  // k x m = op(b) * dc'
         s.m = d.k, s.n = d.m, s.k = d.n, s.trans_a = d.trans_b, s.trans_b = true;
-      } else {          // m x k = dc * op(b)'
+      } else {  // m x k = dc * op(b)'
         s.m = d.m, s.n = d.k, s.k = d.n, s.trans_a = false, s.trans_b = !d.trans_b;
       }
       a_ = account(cpu::Gemm::prepare(s, args.team));
@@ -43,7 +49,7 @@ class ProductBackwardKernel final : public Kernel {
       s.accumulate = args.req[1] == Req::add;
       if (d.trans_b) {  // n x k = dc' * op(a)
         s.m = d.n, s.n = d.k, s.k = d.m, s.trans_a = true, s.trans_b = d.trans_a;
-      } else {          // k x n = op(a)' * dc
+      } else {  // k x n = op(a)' * dc
         s.m = d.k, s.n = d.n, s.k = d.m, s.trans_a = !d.trans_a, s.trans_b = false;
       }
       b_ = account(cpu::Gemm::prepare(s, args.team));

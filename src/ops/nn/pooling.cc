@@ -41,8 +41,13 @@ struct PoolingParams {
     s.field("p_value", &PoolingParams::p_value, "The p of lp pooling: 1, 2 or 3.");
     s.field("count_include_pad", &PoolingParams::count_include_pad, "Whether padding counts in averages; None is yes.");
     s.choice("layout", &PoolingParams::layout,
-             {{"None", PoolLayout::none}, {"NCDHW", PoolLayout::ncdhw}, {"NCHW", PoolLayout::nchw},
-              {"NCW", PoolLayout::ncw}, {"NDHWC", PoolLayout::ndhwc}, {"NHWC", PoolLayout::nhwc}, {"NWC", PoolLayout::nwc}},
+             {{"None", PoolLayout::none},
+              {"NCDHW", PoolLayout::ncdhw},
+              {"NCHW", PoolLayout::nchw},
+              {"NCW", PoolLayout::ncw},
+              {"NDHWC", PoolLayout::ndhwc},
+              {"NHWC", PoolLayout::nhwc},
+              {"NWC", PoolLayout::nwc}},
              "Meaning of the data's axes; channels must come second.");
     s.validate([](const PoolingParams& p) { p.check(); });
   }
@@ -55,7 +60,8 @@ struct PoolingParams {
       fail(ErrorKind::value, "p_value must be 1, 2 or 3 for lp pooling");
     }
     if (global_pool) return;
-    if (kernel.rank() < 1 || kernel.rank() > 3) fail(ErrorKind::value, "kernel must have 1, 2 or 3 entries, got ", kernel);
+    if (kernel.rank() < 1 || kernel.rank() > 3)
+      fail(ErrorKind::value, "kernel must have 1, 2 or 3 entries, got ", kernel);
     const auto check_dims = [&](const char* name, const Shape& dims, int64_t least) {
       if (dims.rank() == 0) return;
       if (dims.rank() != kernel.rank()) {
@@ -80,7 +86,8 @@ struct PoolingV1Params : PoolingParams {
   static void declare(ParamSchemaOf<PoolingV1Params>& s) {
     using P = PoolingV1Params;
     s.field<Shape>("kernel", &P::kernel, "Window: (h, w) or (d, h, w).");
-    s.choice<PoolType>("pool_type", &P::pool_type, {{"avg", PoolType::avg}, {"max", PoolType::max}, {"sum", PoolType::sum}},
+    s.choice<PoolType>("pool_type", &P::pool_type,
+                       {{"avg", PoolType::avg}, {"max", PoolType::max}, {"sum", PoolType::sum}},
                        "What is taken of a window.");
     s.field<bool>("global_pool", &P::global_pool, "Whether the window is all of the data.");
     s.choice<Convention>("pooling_convention", &P::pooling_convention,
@@ -176,15 +183,17 @@ Prepared prepare_forward(const PrepareArgs& a) {
   const PoolView v = view_of(a.as<P>(), a.in[0]);
   a.in_layout[0] = a.out[0].layout = v.layout;
   if (v.type == PoolType::max) a.out[1].layout = v.layout;
-  return make_kernel([v](const KernelCall& call) {
-    void* index = v.type == PoolType::max ? call.out[1] : nullptr;
-    if (v.type != PoolType::max && call.out[1]) std::memset(call.out[1], 0, v.wide_index ? 4 : 1);
-    const int64_t each = std::max<int64_t>(1, v.batch * v.channels * v.out_size() * v.kernel_size() /
-                                                  std::max<int64_t>(1, v.forward_units()));
-    cpu::parallel_for(v.forward_units(), std::max<int64_t>(1, 16384 / each), [&](int64_t begin, int64_t end) {
-      pool_kernels().forward(v, call.in[0], call.out[0], index, begin, end);
-    });
-  }, cost(v));
+  return make_kernel(
+      [v](const KernelCall& call) {
+        void* index = v.type == PoolType::max ? call.out[1] : nullptr;
+        if (v.type != PoolType::max && call.out[1]) std::memset(call.out[1], 0, v.wide_index ? 4 : 1);
+        const int64_t each = std::max<int64_t>(
+            1, v.batch * v.channels * v.out_size() * v.kernel_size() / std::max<int64_t>(1, v.forward_units()));
+        cpu::parallel_for(v.forward_units(), std::max<int64_t>(1, 16384 / each), [&](int64_t begin, int64_t end) {
+          pool_kernels().forward(v, call.in[0], call.out[0], index, begin, end);
+        });
+      },
+      cost(v));
 }
 
 // in: dy, x, y, index.
@@ -193,14 +202,16 @@ Prepared prepare_backward(const PrepareArgs& a) {
   const PoolView v = view_of(a.as<P>(), a.in[1]);
   a.in_layout[0] = a.in_layout[1] = a.in_layout[2] = a.out[0].layout = v.layout;
   if (v.type == PoolType::max) a.in_layout[3] = v.layout;
-  return make_kernel([v](const KernelCall& call) {
-    const void* index = v.type == PoolType::max ? call.in[3] : nullptr;
-    const int64_t each = std::max<int64_t>(1, v.batch * v.channels * v.out_size() * v.kernel_size() /
-                                                  std::max<int64_t>(1, v.backward_units()));
-    cpu::parallel_for(v.backward_units(), std::max<int64_t>(1, 16384 / each), [&](int64_t begin, int64_t end) {
-      pool_kernels().backward(v, call.in[0], call.in[1], call.in[2], index, call.out[0], begin, end);
-    });
-  }, cost(v));
+  return make_kernel(
+      [v](const KernelCall& call) {
+        const void* index = v.type == PoolType::max ? call.in[3] : nullptr;
+        const int64_t each = std::max<int64_t>(
+            1, v.batch * v.channels * v.out_size() * v.kernel_size() / std::max<int64_t>(1, v.backward_units()));
+        cpu::parallel_for(v.backward_units(), std::max<int64_t>(1, 16384 / each), [&](int64_t begin, int64_t end) {
+          pool_kernels().backward(v, call.in[0], call.in[1], call.in[2], index, call.out[0], begin, end);
+        });
+      },
+      cost(v));
 }
 
 void infer_backward_shape(InferContext& c) { c.merge_out(0, c.in[1].shape); }
@@ -237,7 +248,8 @@ OpDef backward_op(const char* name) {
 const RegisterOp pooling(forward_op<PoolingParams>(
     "Pooling", {},
     "Maximum, average, sum or p-norm over a window that slides along the spatial axes.\n\n"
-    "Shapes: data (n, c, w), (n, c, h, w) or (n, c, d, h, w); output (n, c, ...) with sizes floor((size + 2 pad - kernel) "
+    "Shapes: data (n, c, w), (n, c, h, w) or (n, c, d, h, w); output (n, c, ...) with sizes floor((size + 2 pad - "
+    "kernel) "
     "/ stride) + 1 ('valid'), the same rounded up ('full'), or ceil(size / stride) ('same').\n"
     "Raises if the window exceeds the padded data.",
     "_backward_Pooling"));

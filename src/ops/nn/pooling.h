@@ -20,10 +20,10 @@ struct PoolView {
   Layout layout = Layout::plain;
   int64_t batch = 0, channels = 0;
   Dims in{1, 1, 1}, out{1, 1, 1}, kernel{1, 1, 1}, stride{1, 1, 1}, pad{0, 0, 0};
-  bool include_pad = true;   // padded points count in an average
-  bool whole_window = false; // an average divides by the kernel's size, even past the padding
-  int p = 2;                 // of lp
-  bool wide_index = false;   // winners are stored as int32, else as uint8
+  bool include_pad = true;    // padded points count in an average
+  bool whole_window = false;  // an average divides by the kernel's size, even past the padding
+  int p = 2;                  // of lp
+  bool wide_index = false;    // winners are stored as int32, else as uint8
 
   int64_t in_size() const { return in[0] * in[1] * in[2]; }
   int64_t out_size() const { return out[0] * out[1] * out[2]; }
@@ -35,9 +35,7 @@ struct PoolView {
   static constexpr int64_t kChannelBlock = 64;
   int64_t channel_blocks() const { return (channels + kChannelBlock - 1) / kChannelBlock; }
   // Independent pieces of work: planes, or (forward) output rows / (backward) images times channel blocks.
-  int64_t forward_units() const {
-    return layout == Layout::plain ? batch * channels : batch * out[0] * out[1];
-  }
+  int64_t forward_units() const { return layout == Layout::plain ? batch * channels : batch * out[0] * out[1]; }
   int64_t backward_units() const { return batch * (layout == Layout::plain ? channels : channel_blocks()); }
 
  private:

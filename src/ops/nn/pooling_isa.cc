@@ -31,8 +31,10 @@ struct Window {
       count *= stop - start[d];
       inside *= std::max<int64_t>(0, end[d] - begin[d]);
     }
-    if (v.whole_window) count = v.kernel_size();
-    else if (!v.include_pad) count = inside;
+    if (v.whole_window)
+      count = v.kernel_size();
+    else if (!v.include_pad)
+      count = inside;
     count = std::max<int64_t>(count, 1);
   }
   // Calls f(offset of the point in the data, place in the window).
@@ -119,13 +121,16 @@ struct Pool {
 
   template <bool kFull>
   static void group(const PoolView& v, const Window& w, const T* x, T* y, Index* index, int64_t pitch, int width) {
-    if (v.type == PoolType::max) max_group<kFull>(v, w, x, y, index, pitch, width);
-    else sum_group<kFull>(v, w, x, y, pitch, width);
+    if (v.type == PoolType::max)
+      max_group<kFull>(v, w, x, y, index, pitch, width);
+    else
+      sum_group<kFull>(v, w, x, y, pitch, width);
   }
 
   static void window(const PoolView& v, const Window& w, const T* x, T* y, Index* index) {
     const int64_t c = v.channels;
-    for (int64_t j = 0; j + kGroup <= c; j += kGroup) group<true>(v, w, x + j, y + j, index ? index + j : nullptr, c, 0);
+    for (int64_t j = 0; j + kGroup <= c; j += kGroup)
+      group<true>(v, w, x + j, y + j, index ? index + j : nullptr, c, 0);
     const int64_t rest = c % kGroup;
     if (rest == 0) return;
     if (c > kGroup) {  // the last full group again, shifted
@@ -170,8 +175,9 @@ struct Pool {
     }
   }
 
-  // ---- backward: every window spreads its gradient ---------------------------------------------------------------------
-  // kAdd: windows overlap; otherwise a point belongs to one window and is written.
+  // ---- backward: every window spreads its gradient
+  // --------------------------------------------------------------------- kAdd: windows overlap; otherwise a point
+  // belongs to one window and is written.
   template <bool kAdd>
   static void spread(const PoolView& v, const Window& w, const T* dy, const T* x, const T* y, const Index* index, T* dx,
                      int64_t pitch, int64_t width) {
@@ -240,8 +246,10 @@ struct Pool {
         for (o[1] = 0; o[1] < v.out[1]; ++o[1]) {
           for (o[2] = 0; o[2] < v.out[2]; ++o[2], at += pitch) {
             const Window w(v, o);
-            if (v.overlaps()) spread<true>(v, w, dy + at, x, y + at, index ? index + at : nullptr, dx, pitch, width);
-            else spread<false>(v, w, dy + at, x, y + at, index ? index + at : nullptr, dx, pitch, width);
+            if (v.overlaps())
+              spread<true>(v, w, dy + at, x, y + at, index ? index + at : nullptr, dx, pitch, width);
+            else
+              spread<false>(v, w, dy + at, x, y + at, index ? index + at : nullptr, dx, pitch, width);
           }
         }
       }
@@ -249,7 +257,8 @@ struct Pool {
   }
 };
 
-// ---- channels-last in vectors: float and the halves, winners stored as bytes ---------------------------------------------
+// ---- channels-last in vectors: float and the halves, winners stored as bytes
+// ---------------------------------------------
 using Bytes = uint8_t __attribute__((vector_size(kVectorBytes / 4)));
 using BytesInMemory = uint8_t __attribute__((vector_size(kVectorBytes / 4), aligned(1), may_alias));
 
@@ -287,8 +296,8 @@ struct VectorPool {
     }
   };
 
-  // Calls f(points, shift) for the windows of one output row: those inside the data share their points, `shift` elements
-  // further on.
+  // Calls f(points, shift) for the windows of one output row: those inside the data share their points, `shift`
+  // elements further on.
   template <typename F>
   static void each_in_row(const PoolView& v, int64_t o0, int64_t o1, F&& f) {
     int64_t o[3] = {o0, o1, 0};
@@ -303,10 +312,14 @@ struct VectorPool {
     for (; o[2] < v.out[2]; ++o[2]) f(Points(v, o), int64_t{0});
   }
 
+  // kPoints: their number where it is known to the compiler, else 0.
+  template <int kPoints>
   static void max_at(const Points& points, const T* x, T* y, uint8_t* index) {
     F32 best = load(x + points.offset[0]);
     I32 winner = splat(points.place[0]);
-    for (int i = 1; i < points.count; ++i) {
+    const int count = kPoints ? kPoints : points.count;
+#pragma GCC unroll 16
+    for (int i = 1; i < count; ++i) {
       const F32 value = load(x + points.offset[i]);
       const I32 wins = value > best;
       best = wins ? value : best;
@@ -314,6 +327,14 @@ struct VectorPool {
     }
     store(y, best);
     if (index) store_places(index, winner);
+  }
+
+  template <int kPoints>
+  static void max_window(const PoolView& v, const Points& points, const T* x, T* y, uint8_t* index) {
+    for (int64_t j = 0; j < v.channels; j += kWidth) {
+      const int64_t c = std::min(j, v.channels - kWidth);  // the last group overlaps the one before
+      max_at<kPoints>(points, x + c, y + c, index ? index + c : nullptr);
+    }
   }
 
   static void sum_at(const Points& points, const T* x, T* y, float factor) {
@@ -339,10 +360,14 @@ struct VectorPool {
       if (index) std::memset(index, 0, static_cast<size_t>(v.channels));
       return;
     }
+    if (v.type == PoolType::max) {
+      if (points.count == 4) return max_window<4>(v, points, x, y, index);
+      if (points.count == 9) return max_window<9>(v, points, x, y, index);
+      return max_window<0>(v, points, x, y, index);
+    }
     for (int64_t j = 0; j < v.channels; j += kWidth) {
-      const int64_t c = std::min(j, v.channels - kWidth);  // the last group overlaps the one before
-      if (v.type == PoolType::max) max_at(points, x + c, y + c, index ? index + c : nullptr);
-      else sum_at(points, x + c, y + c, points.factor);
+      const int64_t c = std::min(j, v.channels - kWidth);
+      sum_at(points, x + c, y + c, points.factor);
     }
   }
 
@@ -385,8 +410,10 @@ bool Pool<T, Index>::vectors(const PoolView& v) {
 template <typename F>
 void pick(const PoolView& v, F&& f) {
   const auto with_index = [&]<typename T>(TypeTag<T>) {
-    if (v.wide_index) f(Pool<T, int32_t>{});
-    else f(Pool<T, uint8_t>{});
+    if (v.wide_index)
+      f(Pool<T, int32_t>{});
+    else
+      f(Pool<T, uint8_t>{});
   };
   switch (v.dtype) {
     case DType::f32: return with_index(TypeTag<float>{});

@@ -58,9 +58,8 @@ Prepared prepare_forward(const PrepareArgs& a) {
     using C = compute_t<T>;
     auto run = [n](const KernelCall& c) {
       const T* x = static_cast<const T*>(c.in[0]);
-      each(n, static_cast<T*>(c.out[0]), [&](int64_t i) {
-        return kLoss == Loss::logistic ? C(1) / (C(1) + std::exp(-C(x[i]))) : C(x[i]);
-      });
+      each(n, static_cast<T*>(c.out[0]),
+           [&](int64_t i) { return kLoss == Loss::logistic ? C(1) / (C(1) + std::exp(-C(x[i]))) : C(x[i]); });
     };
     return make_kernel(std::move(run), 50 + n * (kLoss == Loss::logistic ? 8 : 1));
   });
@@ -133,13 +132,15 @@ const RegisterOp logistic(forward_op<Loss::logistic>(
     "The head gradient is ignored.\n\nShapes: data of any shape, label the same; for data (n, 1) also (n,)."));
 const RegisterOp absolute(forward_op<Loss::absolute>(
     "MAERegressionOutput",
-    "Returns data; its gradient is that of the absolute distance to label, divided by the number of outputs per sample. "
+    "Returns data; its gradient is that of the absolute distance to label, divided by the number of outputs per "
+    "sample. "
     "The head gradient is ignored.\n\nShapes: data of any shape, label the same; for data (n, 1) also (n,)."));
 const RegisterOp backward_linear(backward_op<Loss::linear>());
 const RegisterOp backward_logistic(backward_op<Loss::logistic>());
 const RegisterOp backward_absolute(backward_op<Loss::absolute>());
 
-// ---- SVMOutput ---------------------------------------------------------------------------------------------------------
+// ---- SVMOutput
+// ---------------------------------------------------------------------------------------------------------
 
 struct SvmParams {
   float margin = 1;
@@ -164,9 +165,11 @@ void infer_svm_shape(InferContext& c) {
 
 Prepared prepare_svm(const PrepareArgs& a) {
   const size_t bytes = static_cast<size_t>(a.in[0].shape.size()) * static_cast<size_t>(size_of(a.in[0].dtype));
-  return make_kernel([bytes](const KernelCall& c) {
-    if (c.out[0] != c.in[0]) std::memcpy(c.out[0], c.in[0], bytes);
-  }, 50 + static_cast<int64_t>(bytes / 16));
+  return make_kernel(
+      [bytes](const KernelCall& c) {
+        if (c.out[0] != c.in[0]) std::memcpy(c.out[0], c.in[0], bytes);
+      },
+      50 + static_cast<int64_t>(bytes / 16));
 }
 
 // in: y, label.
@@ -194,7 +197,8 @@ Prepared prepare_svm_backward(const PrepareArgs& a) {
 
 const RegisterOp svm_output{{
     .name = "SVMOutput",
-    .doc = "Returns data; its gradient is that of a hinge loss of the scores against label. The head gradient is ignored.\n\n"
+    .doc = "Returns data; its gradient is that of a hinge loss of the scores against label. The head gradient is "
+           "ignored.\n\n"
            "Shapes: data (n, k), label (n,), output (n, k).",
     .params = schema_of<SvmParams>(),
     .inputs = {"data", "label"},

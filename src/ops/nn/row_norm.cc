@@ -79,8 +79,10 @@ void row_norm_backward(const RowNormView& v, const void* dy, const void* x, cons
     if (!affine) return;
     auto* to_gamma = static_cast<T*>(dgamma);
     auto* to_beta = static_cast<T*>(dbeta);
-    if (v.row_groups) fold_rows<T>(v, sums, sums + v.rows, to_gamma, to_beta);
-    else fold_pieces<T>(v, cpu::chunk_count(v.rows, grain), sums, to_gamma, to_beta);
+    if (v.row_groups)
+      fold_rows<T>(v, sums, sums + v.rows, to_gamma, to_beta);
+    else
+      fold_pieces<T>(v, cpu::chunk_count(v.rows, grain), sums, to_gamma, to_beta);
   });
 }
 

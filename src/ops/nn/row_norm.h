@@ -16,8 +16,8 @@ struct RowNormView {
   int64_t row_groups = 0;  // 0: gamma and beta have n entries; else row r uses entry r % row_groups
 };
 
-// mean and rstd (1 / sqrt(variance + eps)) are of the statistics type: double for float64, else float; gamma and beta of
-// the data's dtype.
+// mean and rstd (1 / sqrt(variance + eps)) are of the statistics type: double for float64, else float; gamma and beta
+// of the data's dtype.
 struct RowNormKernels {
   void (*forward)(const RowNormView& view, const void* x, const void* gamma, const void* beta, void* y, void* mean,
                   void* rstd, int64_t begin, int64_t end);

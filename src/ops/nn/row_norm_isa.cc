@@ -10,8 +10,8 @@ template <typename T>
 struct Rows {
   using A = accumulate_t<T>;
 
-  static void forward(const RowNormView& v, const void* in, const void* scale, const void* shift, void* out, void* means,
-                      void* rstds, int64_t begin, int64_t end) {
+  static void forward(const RowNormView& v, const void* in, const void* scale, const void* shift, void* out,
+                      void* means, void* rstds, int64_t begin, int64_t end) {
     const T* gamma = static_cast<const T*>(scale);
     const T* beta = static_cast<const T*>(shift);
     const int64_t n = v.n;
@@ -102,8 +102,8 @@ void forward(const RowNormView& v, const void* x, const void* gamma, const void*
   }
 }
 
-void backward(const RowNormView& v, const void* dy, const void* x, const void* gamma, const void* mean, const void* rstd,
-              void* dx, void* dgamma, void* dbeta, int64_t begin, int64_t end) {
+void backward(const RowNormView& v, const void* dy, const void* x, const void* gamma, const void* mean,
+              const void* rstd, void* dx, void* dgamma, void* dbeta, int64_t begin, int64_t end) {
   switch (v.dtype) {
     case DType::f32: return Rows<float>::backward(v, dy, x, gamma, mean, rstd, dx, dgamma, dbeta, begin, end);
     case DType::f64: return Rows<double>::backward(v, dy, x, gamma, mean, rstd, dx, dgamma, dbeta, begin, end);

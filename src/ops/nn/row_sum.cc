@@ -16,10 +16,11 @@ void sum_to_channels(const void* from, void* to, DType dtype, int64_t outer, int
     const int64_t grain = std::max<int64_t>(1, 32768 / std::max<int64_t>(1, outer * inner));
     if (inner == 1) {
       constexpr int64_t kBlock = 64;
-      cpu::parallel_for((channels + kBlock - 1) / kBlock, (grain + kBlock - 1) / kBlock, [&](int64_t begin, int64_t end) {
-        const int64_t first = begin * kBlock, width = std::min(channels, end * kBlock) - first;
-        row_sum_kernels().rows(dtype, source + first, nullptr, outer, channels, width, target + first, add);
-      });
+      cpu::parallel_for(
+          (channels + kBlock - 1) / kBlock, (grain + kBlock - 1) / kBlock, [&](int64_t begin, int64_t end) {
+            const int64_t first = begin * kBlock, width = std::min(channels, end * kBlock) - first;
+            row_sum_kernels().rows(dtype, source + first, nullptr, outer, channels, width, target + first, add);
+          });
       return;
     }
     cpu::parallel_for(channels, grain, [&](int64_t begin, int64_t end) {

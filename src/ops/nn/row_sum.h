@@ -11,8 +11,8 @@ namespace mxnet {
 
 struct RowSumKernels {
   // to[j] (+)= sum over r < count of from[(order ? order[r] : r) * step + j], j < width; rows in their order.
-  void (*rows)(DType dtype, const void* from, const int64_t* order, int64_t count, int64_t step, int64_t width, void* to,
-               bool add);
+  void (*rows)(DType dtype, const void* from, const int64_t* order, int64_t count, int64_t step, int64_t width,
+               void* to, bool add);
   // The sum over o < outer of the `inner` elements at from + o * step.
   double (*planes)(DType dtype, const void* from, int64_t outer, int64_t step, int64_t inner);
 };

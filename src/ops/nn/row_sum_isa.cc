@@ -43,8 +43,10 @@ struct Sums {
     for (int64_t j = 0; j < width; j += kBlock) {
       const T* p = static_cast<const T*>(from) + j;
       T* q = static_cast<T*>(to) + j;
-      if (width - j >= kBlock) full_block(p, order, count, step, q, add);
-      else part_block(p, order, count, step, width - j, q, add);
+      if (width - j >= kBlock)
+        full_block(p, order, count, step, q, add);
+      else
+        part_block(p, order, count, step, width - j, q, add);
     }
   }
 

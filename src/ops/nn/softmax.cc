@@ -11,13 +11,14 @@
 namespace mxnet::nn {
 
 namespace {
-int64_t rows_per_chunk(const SoftmaxView& v) { return std::max<int64_t>(1, 8192 / std::max<int64_t>(1, v.n * v.inner)); }
+int64_t rows_per_chunk(const SoftmaxView& v) {
+  return std::max<int64_t>(1, 8192 / std::max<int64_t>(1, v.n * v.inner));
+}
 }  // namespace
 
 void softmax_forward(const SoftmaxView& view, DType dtype, const void* x, void* y) {
-  cpu::parallel_for(view.outer, rows_per_chunk(view), [&](int64_t begin, int64_t end) {
-    softmax_kernels().forward(view, dtype, x, y, begin, end);
-  });
+  cpu::parallel_for(view.outer, rows_per_chunk(view),
+                    [&](int64_t begin, int64_t end) { softmax_kernels().forward(view, dtype, x, y, begin, end); });
 }
 
 void softmax_backward(const SoftmaxView& view, DType dtype, const void* dy, const void* y, void* dx) {
@@ -81,7 +82,8 @@ void infer_dtype(InferContext& c) {
   if (c.in[0].dtype != DType::unknown && !is_float(c.in[0].dtype)) {
     c.bad(str("data must be of a floating point dtype, got ", name_of(c.in[0].dtype)));
   }
-  if (c.in.size() == 2 && c.in[1].dtype != DType::unknown && c.in[1].dtype != DType::i32 && c.in[1].dtype != DType::i64) {
+  if (c.in.size() == 2 && c.in[1].dtype != DType::unknown && c.in[1].dtype != DType::i32 &&
+      c.in[1].dtype != DType::i64) {
     c.bad(str("length must be int32 or int64, got ", name_of(c.in[1].dtype)));
   }
   if (p.dtype) {
@@ -98,8 +100,9 @@ Prepared prepare_simd(const PrepareArgs& a) {
   if (a.in[0].dtype != a.out[0].dtype) return "the result has another dtype";
   if (!softmax_has_simd(a.in[0].dtype)) return "no vector code for this dtype";
   const SoftmaxView v = view_of<kKind>(a.in[0].shape, a.as<SoftmaxParams>(), a.op.name.c_str());
-  return make_kernel([v, dtype = a.in[0].dtype](const KernelCall& call) { softmax_forward(v, dtype, call.in[0], call.out[0]); },
-                     softmax_cost(v, a.in[0].dtype));
+  return make_kernel(
+      [v, dtype = a.in[0].dtype](const KernelCall& call) { softmax_forward(v, dtype, call.in[0], call.out[0]); },
+      softmax_cost(v, a.in[0].dtype));
 }
 
 // One row of any dtypes; `length` elements count, the others become 0 (-inf for the logarithm).
@@ -130,22 +133,23 @@ Prepared prepare_portable(const PrepareArgs& a) {
         auto* y = static_cast<Out*>(call.out[0]);
         cpu::parallel_for(v.outer * v.inner, std::max<int64_t>(1, 2048 / std::max<int64_t>(1, v.n)),
                           [&](int64_t begin, int64_t end) {
-          for (int64_t i = begin; i < end; ++i) {
-            int64_t length = v.n;
-            if (length_type == DType::i32) length = static_cast<const int32_t*>(call.in[1])[i];
-            if (length_type == DType::i64) length = static_cast<const int64_t*>(call.in[1])[i];
-            length = std::min(std::max<int64_t>(length, 0), v.n);
-            const int64_t at = i / v.inner * v.n * v.inner + i % v.inner;
-            softmax_line(x + at, y + at, v.n, length, v.inner, v.scale, v.log);
-          }
-        });
+                            for (int64_t i = begin; i < end; ++i) {
+                              int64_t length = v.n;
+                              if (length_type == DType::i32) length = static_cast<const int32_t*>(call.in[1])[i];
+                              if (length_type == DType::i64) length = static_cast<const int64_t*>(call.in[1])[i];
+                              length = std::min(std::max<int64_t>(length, 0), v.n);
+                              const int64_t at = i / v.inner * v.n * v.inner + i % v.inner;
+                              softmax_line(x + at, y + at, v.n, length, v.inner, v.scale, v.log);
+                            }
+                          });
       };
       return make_kernel(std::move(run), 100 + 15 * v.size());
     });
   });
 }
 
-// ---- gradients: (dy, y[, like data]) -> dx ---------------------------------------------------------------------------
+// ---- gradients: (dy, y[, like data]) -> dx
+// ---------------------------------------------------------------------------
 
 int backward_inputs(const Params& p) { return p.as<SoftmaxParams>().dtype ? 3 : 2; }
 
@@ -159,9 +163,9 @@ Prepared prepare_backward_simd(const PrepareArgs& a) {
   if (a.in[1].dtype != a.out[0].dtype) return "the result has another dtype";
   if (!softmax_has_simd(a.in[0].dtype)) return "no vector code for this dtype";
   const SoftmaxView v = view_of<kKind>(a.in[0].shape, a.as<SoftmaxParams>(), a.op.name.c_str());
-  return make_kernel([v, dtype = a.in[0].dtype](const KernelCall& call) {
-    softmax_backward(v, dtype, call.in[0], call.in[1], call.out[0]);
-  }, softmax_cost(v, a.in[0].dtype));
+  return make_kernel([v, dtype = a.in[0].dtype](
+                         const KernelCall& call) { softmax_backward(v, dtype, call.in[0], call.in[1], call.out[0]); },
+                     softmax_cost(v, a.in[0].dtype));
 }
 
 template <Kind kKind>
@@ -175,21 +179,21 @@ Prepared prepare_backward_portable(const PrepareArgs& a) {
         auto* dx = static_cast<Out*>(call.out[0]);
         cpu::parallel_for(v.outer * v.inner, std::max<int64_t>(1, 2048 / std::max<int64_t>(1, v.n)),
                           [&](int64_t begin, int64_t end) {
-          for (int64_t i = begin; i < end; ++i) {
-            const int64_t at = i / v.inner * v.n * v.inner + i % v.inner;
-            double sum = 0;
-            for (int64_t j = 0; j < v.n; ++j) {
-              const double head = static_cast<double>(dy[at + j * v.inner]);
-              sum += v.log ? head : head * static_cast<double>(y[at + j * v.inner]);
-            }
-            for (int64_t j = 0; j < v.n; ++j) {
-              const double head = static_cast<double>(dy[at + j * v.inner]);
-              const double result = static_cast<double>(y[at + j * v.inner]);
-              const double value = v.log ? head - std::exp(result) * sum : (head - sum) * result;
-              dx[at + j * v.inner] = static_cast<Out>(static_cast<compute_t<Out>>(value * v.scale));
-            }
-          }
-        });
+                            for (int64_t i = begin; i < end; ++i) {
+                              const int64_t at = i / v.inner * v.n * v.inner + i % v.inner;
+                              double sum = 0;
+                              for (int64_t j = 0; j < v.n; ++j) {
+                                const double head = static_cast<double>(dy[at + j * v.inner]);
+                                sum += v.log ? head : head * static_cast<double>(y[at + j * v.inner]);
+                              }
+                              for (int64_t j = 0; j < v.n; ++j) {
+                                const double head = static_cast<double>(dy[at + j * v.inner]);
+                                const double result = static_cast<double>(y[at + j * v.inner]);
+                                const double value = v.log ? head - std::exp(result) * sum : (head - sum) * result;
+                                dx[at + j * v.inner] = static_cast<Out>(static_cast<compute_t<Out>>(value * v.scale));
+                              }
+                            }
+                          });
       };
       return make_kernel(std::move(run), 100 + 15 * v.size());
     });
@@ -203,8 +207,10 @@ constexpr const char* kBackward = kKind == Kind::softmax ? "_backward_softmax"
 
 template <Kind kKind>
 void gradient(GradientBuilder& g) {
-  if (g.params<SoftmaxParams>().dtype) g.give(0, kBackward<kKind>, {g.head(0), g.output(0), g.input(0)}, g.params_ref());
-  else g.give(0, kBackward<kKind>, {g.head(0), g.output(0)}, g.params_ref());
+  if (g.params<SoftmaxParams>().dtype)
+    g.give(0, kBackward<kKind>, {g.head(0), g.output(0), g.input(0)}, g.params_ref());
+  else
+    g.give(0, kBackward<kKind>, {g.head(0), g.output(0)}, g.params_ref());
 }
 
 // dx = k (dy - <dy, y>) y; for the logarithm dx = k (dy - e^y <dy, 1>).
@@ -270,8 +276,8 @@ const RegisterOp softmax(forward_op<Kind::softmax>(
     "`use_length`, is an int32 or int64 array of the data's shape without `axis`: elements from there on become 0.",
     Inputs({"data", "length"}, [](const Params& p) { return has_length(p) ? 2 : 1; })));
 const RegisterOp log_softmax(forward_op<Kind::log>(
-    "log_softmax", "Logarithm of softmax along an axis, without overflow.\n\nShapes: data of any shape, output the same.",
-    {"data"}));
+    "log_softmax",
+    "Logarithm of softmax along an axis, without overflow.\n\nShapes: data of any shape, output the same.", {"data"}));
 const RegisterOp softmin(forward_op<Kind::min>(
     "softmin", "Softmax of the negated data along an axis.\n\nShapes: data of any shape, output the same.", {"data"}));
 const RegisterOp backward_softmax(backward_op<Kind::softmax>());

@@ -44,9 +44,9 @@ Prepared prepare_forward(const PrepareArgs& a) {
 // in: dy, y.
 Prepared prepare_backward(const PrepareArgs& a) {
   const SoftmaxView v = view_of(a);
-  return make_kernel([v, dtype = a.in[0].dtype](const KernelCall& c) {
-    softmax_backward(v, dtype, c.in[0], c.in[1], c.out[0]);
-  }, softmax_cost(v, a.in[0].dtype));
+  return make_kernel(
+      [v, dtype = a.in[0].dtype](const KernelCall& c) { softmax_backward(v, dtype, c.in[0], c.in[1], c.out[0]); },
+      softmax_cost(v, a.in[0].dtype));
 }
 
 const RegisterOp softmax_activation{{

@@ -34,7 +34,8 @@ struct SoftmaxOutputParams {
              {{"batch", Normalization::batch}, {"null", Normalization::none}, {"valid", Normalization::valid}},
              "Divides the gradient by the number of samples, or of labels other than `ignore_label`.");
     s.field("out_grad", &P::out_grad, "Whether the gradient is multiplied by the head gradient.");
-    s.field("smooth_alpha", &P::smooth_alpha, "Part of a label's weight that is spread over the other classes.").range(0, 1);
+    s.field("smooth_alpha", &P::smooth_alpha, "Part of a label's weight that is spread over the other classes.")
+        .range(0, 1);
   }
 };
 
@@ -118,12 +119,13 @@ void label_gradient(const KernelCall& c, const SoftmaxView& v, int64_t labels) {
   const double scale = p.grad_scale / label_divisor(p, v, label, labels);
   cpu::parallel_for(v.outer * v.inner, std::max<int64_t>(1, 8192 / std::max<int64_t>(1, v.n)),
                     [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      const int64_t at = i / v.inner * v.n * v.inner + i % v.inner;
-      class_gradient(static_cast<const T*>(c.in[0]) + at, p.out_grad ? static_cast<const T*>(c.in[2]) + at : nullptr,
-                     static_cast<T*>(c.out[0]) + at, v, p, class_of(label[i]), scale);
-    }
-  });
+                      for (int64_t i = begin; i < end; ++i) {
+                        const int64_t at = i / v.inner * v.n * v.inner + i % v.inner;
+                        class_gradient(static_cast<const T*>(c.in[0]) + at,
+                                       p.out_grad ? static_cast<const T*>(c.in[2]) + at : nullptr,
+                                       static_cast<T*>(c.out[0]) + at, v, p, class_of(label[i]), scale);
+                      }
+                    });
 }
 
 template <typename T, typename Label>
@@ -149,8 +151,10 @@ Prepared prepare_backward(const PrepareArgs& a) {
   return dispatch_float(a.in[0].dtype, [&]<typename T>(TypeTag<T>) {
     return dispatch(a.in[1].dtype, [&]<typename Label>(TypeTag<Label>) -> Prepared {
       auto run = [v, labels, probabilities](const KernelCall& c) {
-        if (probabilities) probability_gradient<T, Label>(c, v.size());
-        else label_gradient<T, Label>(c, v, labels);
+        if (probabilities)
+          probability_gradient<T, Label>(c, v.size());
+        else
+          label_gradient<T, Label>(c, v, labels);
       };
       return make_kernel(std::move(run), 100 + 2 * v.size());
     });
@@ -170,11 +174,14 @@ void gradient(GradientBuilder& g) {
 
 const RegisterOp softmax_output{{
     .name = "SoftmaxOutput",
-    .doc = "Softmax whose gradient is that of the cross entropy to label: probability minus target; the head gradient is "
-           "ignored unless `out_grad`.\n\n"
-           "Shapes: data (n, k) and label (n,); with `preserve_shape` data (..., k) and label (...); with `multi_output` data "
-           "(n, k, ...) and label (n, ...) or (n, product of the rest); or a label of data's shape that holds probabilities.\n"
-           "label has no gradient.",
+    .doc =
+        "Softmax whose gradient is that of the cross entropy to label: probability minus target; the head gradient is "
+        "ignored unless `out_grad`.\n\n"
+        "Shapes: data (n, k) and label (n,); with `preserve_shape` data (..., k) and label (...); with `multi_output` "
+        "data "
+        "(n, k, ...) and label (n, ...) or (n, product of the rest); or a label of data's shape that holds "
+        "probabilities.\n"
+        "label has no gradient.",
     .aliases = {"Softmax"},
     .params = schema_of<SoftmaxOutputParams>(),
     .inputs = {"data", "label"},
@@ -188,7 +195,8 @@ const RegisterOp backward_softmax_output{{
     .name = "_backward_SoftmaxOutput",
     .doc = "The gradient that SoftmaxOutput gives to its data.",
     .params = schema_of<SoftmaxOutputParams>(),
-    .inputs = Inputs({"y", "label", "dy"}, [](const Params& p) { return p.as<SoftmaxOutputParams>().out_grad ? 3 : 2; }),
+    .inputs =
+        Inputs({"y", "label", "dy"}, [](const Params& p) { return p.as<SoftmaxOutputParams>().out_grad ? 3 : 2; }),
     .infer = {infer_backward_shape, infer_backward_dtype},
     .gradient = Gradient::none(),
     .kernels = {{"classes", prepare_backward}},

@@ -23,7 +23,8 @@ struct UpSamplingParams {
     s.field("scale", &P::scale, "Factor of height and width.").required().range(1, 1000);
     s.field("num_filter", &P::num_filter, "Number of channels, for bilinear sampling.").range(0, 1e15);
     s.choice("sample_type", &P::sample_type, {{"bilinear", SampleType::bilinear}, {"nearest", SampleType::nearest}},
-             "Repeats elements, or applies the given weights as a transposed convolution.").required();
+             "Repeats elements, or applies the given weights as a transposed convolution.")
+        .required();
     s.choice("multi_input_mode", &P::multi_input_mode, {{"concat", MultiInput::concat}, {"sum", MultiInput::sum}},
              "What becomes of several inputs of nearest sampling.");
     s.field("num_args", &P::num_args, "Number of inputs.").required().range(1, 1e6);
@@ -77,7 +78,8 @@ void infer_shape(InferContext& c) {
     check_rank(c, s);
     const bool fits = s[0] == first[0] && s[2] > 0 && s[3] > 0 && first[2] * p.scale % s[2] == 0 &&
                       first[3] * p.scale % s[3] == 0 && (p.multi_input_mode == MultiInput::concat || s[1] == first[1]);
-    if (!fits && first.size() != 0) c.bad(str("input ", i, " of shape ", s, " does not fit the first, of shape ", first));
+    if (!fits && first.size() != 0)
+      c.bad(str("input ", i, " of shape ", s, " does not fit the first, of shape ", first));
     channels += s[1];
   }
   if (p.multi_input_mode == MultiInput::sum) channels = first[1];
@@ -164,8 +166,9 @@ Prepared prepare_forward(const PrepareArgs& a) {
   if (p.bilinear()) {
     std::shared_ptr<ConvKernel> conv = prepare_conv(problem_of(p, a.in[0]), ConvPass::data, false, a.team);
     a.in_layout[0] = a.out[0].layout = conv->layout;
-    auto kernel = make_kernel([conv](const KernelCall& c) { conv->run(c.out[0], c.in[1], c.in[0], nullptr, c.scratch); },
-                              conv->cost_ns, conv->scratch_bytes);
+    auto kernel =
+        make_kernel([conv](const KernelCall& c) { conv->run(c.out[0], c.in[1], c.in[0], nullptr, c.scratch); },
+                    conv->cost_ns, conv->scratch_bytes);
     kernel->team_matters = conv->team_matters;
     return std::unique_ptr<Kernel>(std::move(kernel));
   }
@@ -241,10 +244,13 @@ void gradient(GradientBuilder& g) {
 
 const RegisterOp up_sampling{{
     .name = "UpSampling",
-    .doc = "Enlarges height and width by an integer factor, by repetition ('nearest') or with given weights ('bilinear').\n\n"
-           "Shapes: data (n, c, h, w), output (n, c, scale h, scale w). Several inputs of nearest sampling are brought to the "
-           "size of the first one's result and joined along channels or added. For 'bilinear' weight is (c, 1, k, k) with "
-           "k = 2 scale - scale % 2.",
+    .doc =
+        "Enlarges height and width by an integer factor, by repetition ('nearest') or with given weights "
+        "('bilinear').\n\n"
+        "Shapes: data (n, c, h, w), output (n, c, scale h, scale w). Several inputs of nearest sampling are brought to "
+        "the "
+        "size of the first one's result and joined along channels or added. For 'bilinear' weight is (c, 1, k, k) with "
+        "k = 2 scale - scale % 2.",
     .params = schema_of<UpSamplingParams>(),
     .inputs = make_inputs(),
     .infer = {infer_shape, infer::same_dtype},
