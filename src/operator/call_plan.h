@@ -30,8 +30,8 @@ struct CallSignature {
   const OpDef& op;
   const Ref<Params>& params;
   std::span<const NDArray* const> in;
-  std::span<const NDArray> given;      // outputs that the caller brought; operators without inputs take their shape
-  std::span<const Req> req;  // one per output, residuals too
+  std::span<const NDArray> given;  // outputs that the caller brought; operators without inputs take their shape
+  std::span<const Req> req;        // one per output, residuals too
   bool training;
 };
 

@@ -14,5 +14,6 @@ def test_page(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     text = page.read_text(encoding="utf-8")
     # Empty lines in the place of the prose, so that a traceback shows the page's own line numbers.
-    program = re.sub(r"(?s)\A.*?```python\n|```\n.*?(?:```python\n|\Z)", lambda prose: "\n" * prose[0].count("\n"), text)
+    prose = r"(?s)\A.*?```python\n|```\n.*?(?:```python\n|\Z)"
+    program = re.sub(prose, lambda found: "\n" * found[0].count("\n"), text)
     exec(compile(program, str(page), "exec"), {"__name__": page.stem})

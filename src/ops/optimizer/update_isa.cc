@@ -262,9 +262,9 @@ void update_master(const UpdateArrays& a, const UpdateScalars& scalars, int64_t 
   }
 }
 
-#define MXNET_RULE_ROW(R)                                                        \
-  {update_plain<R, float>,     update_plain<R, double>,  update_half<R, half_t>, \
-   update_half<R, bfloat16_t>, update_master<R, half_t>, update_master<R, bfloat16_t>, update_master<R, float>}
+#define MXNET_RULE_ROW(R)                                                                                      \
+  {update_plain<R, float>,   update_plain<R, double>,      update_half<R, half_t>, update_half<R, bfloat16_t>, \
+   update_master<R, half_t>, update_master<R, bfloat16_t>, update_master<R, float>}
 
 }  // namespace
 

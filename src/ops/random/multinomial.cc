@@ -101,19 +101,20 @@ void multinomial_gradient(GradientBuilder& g) {
   g.give_all({0}, "_backward_sample_multinomial", {g.input(0), g.output(0), g.head(1)}, g.params_ref());
 }
 
-const RegisterOp multinomial{{
-    .name = "_sample_multinomial",
-    .doc = "Draws class numbers with the given probabilities (scaled to a sum of 1).\n\n"
-           "Shapes: data (..., classes), output (..., *shape). Negative probabilities, or a sum of zero, raise MXNetError "
-           "when the result is waited for.",
-    .aliases = {"sample_multinomial"},
-    .params = schema_of<MultinomialParams>(),
-    .inputs = {"data"},
-    .outputs = Outputs([](const Params& p) { return p.as<MultinomialParams>().get_prob ? 2 : 1; }),
-    .infer = {infer_multinomial, infer_multinomial_dtype},
-    .gradient = multinomial_gradient,
-    .kernels = {{"philox", prepare_multinomial}},
-    .flags = {.random = true}}};
+const RegisterOp multinomial{
+    {.name = "_sample_multinomial",
+     .doc = "Draws class numbers with the given probabilities (scaled to a sum of 1).\n\n"
+            "Shapes: data (..., classes), output (..., *shape). Negative probabilities, or a sum of zero, raise "
+            "MXNetError "
+            "when the result is waited for.",
+     .aliases = {"sample_multinomial"},
+     .params = schema_of<MultinomialParams>(),
+     .inputs = {"data"},
+     .outputs = Outputs([](const Params& p) { return p.as<MultinomialParams>().get_prob ? 2 : 1; }),
+     .infer = {infer_multinomial, infer_multinomial_dtype},
+     .gradient = multinomial_gradient,
+     .kernels = {{"philox", prepare_multinomial}},
+     .flags = {.random = true}}};
 
 Prepared prepare_multinomial_backward(const PrepareArgs& args) {
   const int64_t size = args.in[0].shape.size(), classes = args.in[0].shape.back();
@@ -129,8 +130,10 @@ Prepared prepare_multinomial_backward(const PrepareArgs& args) {
           dispatch(draw_type, [&](auto draw_tag) {
             const auto* draws = static_cast<const typename decltype(draw_tag)::type*>(c.in[1]);
             for (int64_t i = 0; i < sets * each; ++i) {
-              const int64_t k = std::clamp<int64_t>(convert<int64_t>(draws[i]), 0, classes - 1), at = i / each * classes + k;
-              out[at] = static_cast<T>(static_cast<double>(out[at]) + static_cast<double>(head[i]) / static_cast<double>(data[at]));
+              const int64_t k = std::clamp<int64_t>(convert<int64_t>(draws[i]), 0, classes - 1),
+                            at = i / each * classes + k;
+              out[at] = static_cast<T>(static_cast<double>(out[at]) +
+                                       static_cast<double>(head[i]) / static_cast<double>(data[at]));
             }
           });
         });
@@ -138,23 +141,24 @@ Prepared prepare_multinomial_backward(const PrepareArgs& args) {
       50 + size + sets * each * 10);
 }
 
-const RegisterOp backward_multinomial{{
-    .name = "_backward_sample_multinomial",
-    .doc = "Gradient of the log probabilities of _sample_multinomial. Inputs: data, the draws, the head.",
-    .params = schema_of<MultinomialParams>(),
-    .inputs = {"data", "sample", "head"},
-    .infer = {[](InferContext& c) { c.merge_out(0, c.in[0].shape); },
-              [](InferContext& c) { c.merge_out_dtype(0, c.in[0].dtype); }},
-    .gradient = Gradient::none(),
-    .kernels = {{"index", prepare_multinomial_backward}},
-    .flags = {.hidden = true}}};
+const RegisterOp backward_multinomial{
+    {.name = "_backward_sample_multinomial",
+     .doc = "Gradient of the log probabilities of _sample_multinomial. Inputs: data, the draws, the head.",
+     .params = schema_of<MultinomialParams>(),
+     .inputs = {"data", "sample", "head"},
+     .infer = {[](InferContext& c) { c.merge_out(0, c.in[0].shape); },
+               [](InferContext& c) { c.merge_out_dtype(0, c.in[0].dtype); }},
+     .gradient = Gradient::none(),
+     .kernels = {{"index", prepare_multinomial_backward}},
+     .flags = {.hidden = true}}};
 
 // ---- _shuffle ------------------------------------------------------------------------------------------------------
 
 // Fisher and Yates: position i of the stream chooses what goes to place i.
 Prepared prepare_shuffle(const PrepareArgs& args) {
   const Shape& shape = args.in[0].shape;
-  const int64_t rows = shape.rank() > 0 ? shape[0] : 1, bytes = rows ? shape.size() / rows * size_of(args.in[0].dtype) : 0;
+  const int64_t rows = shape.rank() > 0 ? shape[0] : 1,
+                bytes = rows ? shape.size() / rows * size_of(args.in[0].dtype) : 0;
   auto kernel = make_kernel(
       [=](const KernelCall& c) {
         if (!c.out[0] || bytes == 0) return;
@@ -175,15 +179,14 @@ Prepared prepare_shuffle(const PrepareArgs& args) {
   return kernel;
 }
 
-const RegisterOp shuffle{{
-    .name = "_shuffle",
-    .doc = "The rows (first dimension) of data in random order.",
-    .aliases = {"shuffle", "_npi_shuffle"},
-    .inputs = {"data"},
-    .infer = {infer::same_shape, infer::same_dtype},
-    .gradient = Gradient::zero(),
-    .kernels = {{"philox", prepare_shuffle}},
-    .flags = {.random = true}}};
+const RegisterOp shuffle{{.name = "_shuffle",
+                          .doc = "The rows (first dimension) of data in random order.",
+                          .aliases = {"shuffle", "_npi_shuffle"},
+                          .inputs = {"data"},
+                          .infer = {infer::same_shape, infer::same_dtype},
+                          .gradient = Gradient::zero(),
+                          .kernels = {{"philox", prepare_shuffle}},
+                          .flags = {.random = true}}};
 
 }  // namespace
 }  // namespace mxnet::ops

@@ -114,7 +114,9 @@ struct GeneralizedNegativeBinomial {
     need(mu >= 0, "mu must not be negative", mu);
     need(alpha >= 0, "alpha must not be negative", alpha);
   }
-  static double draw(WordSource& s, double mu, double alpha) { return draw_generalized_negative_binomial(s, mu, alpha); }
+  static double draw(WordSource& s, double mu, double alpha) {
+    return draw_generalized_negative_binomial(s, mu, alpha);
+  }
 };
 
 // ---- parameters ----------------------------------------------------------------------------------------------------
@@ -154,7 +156,8 @@ struct SampleParams {
   std::optional<DType> dtype;
   static void declare(ParamSchemaOf<SampleParams>& s) {
     s.field("shape", &SampleParams::shape, "How many numbers to draw for each element of the parameters.");
-    s.field("dtype", &SampleParams::dtype, "float16, bfloat16, float32 or float64; None is the type of the parameters.");
+    s.field("dtype", &SampleParams::dtype,
+            "float16, bfloat16, float32 or float64; None is the type of the parameters.");
   }
 };
 
@@ -276,15 +279,16 @@ void infer_asked_dtype(InferContext& c) {
 template <class D>
 OpDef fixed_op(std::vector<std::string> aliases) {
   using P = FixedParams<D>;
-  return {.name = std::string("_random_") + D::kName,
-          .doc = std::string(D::kDoc) + "\n\nParameters out of their range raise MXNetError when the result is waited for.",
-          .aliases = std::move(aliases),
-          .params = schema_of<P>(),
-          .inputs = Inputs(std::initializer_list<const char*>{}),
-          .infer = {infer_asked_shape<P>, infer_asked_dtype<P>},
-          .gradient = Gradient::zero(),
-          .kernels = {{"philox", prepare_numbers<D, P>}},
-          .flags = {.random = true}};
+  return {
+      .name = std::string("_random_") + D::kName,
+      .doc = std::string(D::kDoc) + "\n\nParameters out of their range raise MXNetError when the result is waited for.",
+      .aliases = std::move(aliases),
+      .params = schema_of<P>(),
+      .inputs = Inputs(std::initializer_list<const char*>{}),
+      .infer = {infer_asked_shape<P>, infer_asked_dtype<P>},
+      .gradient = Gradient::zero(),
+      .kernels = {{"philox", prepare_numbers<D, P>}},
+      .flags = {.random = true}};
 }
 
 template <class D>
@@ -302,8 +306,10 @@ OpDef like_op() {
 
 template <class D>
 constexpr const char* const* array_names() {
-  if constexpr (requires { D::kArrays; }) return D::kArrays;
-  else return D::kParams;
+  if constexpr (requires { D::kArrays; })
+    return D::kArrays;
+  else
+    return D::kParams;
 }
 
 void infer_sample(InferContext& c) {
@@ -331,7 +337,8 @@ template <class D>
 OpDef sample_op() {
   std::vector<std::string> names(array_names<D>(), array_names<D>() + D::kCount);
   return {.name = std::string("_sample_") + D::kName,
-          .doc = std::string(D::kDoc) + "\n\nOne set of parameters per element; shapes: parameters (...), output (..., *shape).",
+          .doc = std::string(D::kDoc) +
+                 "\n\nOne set of parameters per element; shapes: parameters (...), output (..., *shape).",
           .aliases = {std::string("sample_") + D::kName},
           .params = schema_of<SampleParams>(),
           .inputs = Inputs(std::move(names)),
@@ -394,7 +401,8 @@ Prepared prepare_randint(const PrepareArgs& args) {
           cpu::parallel_for(n, 4096, [=, low = p.low, &c](int64_t begin, int64_t end) {
             for (int64_t i = begin; i < end; ++i) {
               const random::Words w = c.random.at(static_cast<uint64_t>(i));
-              out[i] = convert<T>(static_cast<int64_t>(static_cast<uint64_t>(low) + random::below(span, w.v[0], w.v[1])));
+              out[i] =
+                  convert<T>(static_cast<int64_t>(static_cast<uint64_t>(low) + random::below(span, w.v[0], w.v[1])));
             }
           });
         });
@@ -404,16 +412,16 @@ Prepared prepare_randint(const PrepareArgs& args) {
   return kernel;
 }
 
-const RegisterOp randint{{
-    .name = "_random_randint",
-    .doc = "Integers drawn uniformly from [low, high).\n\nAn empty range raises MXNetError when the result is waited for.",
-    .aliases = {"random_randint", "_npi_random_randint"},
-    .params = schema_of<RandintParams>(),
-    .inputs = Inputs(std::initializer_list<const char*>{}),
-    .infer = {infer_asked_shape<RandintParams>, infer_randint_dtype},
-    .gradient = Gradient::zero(),
-    .kernels = {{"philox", prepare_randint}},
-    .flags = {.random = true}}};
+const RegisterOp randint{{.name = "_random_randint",
+                          .doc = "Integers drawn uniformly from [low, high).\n\nAn empty range raises MXNetError when "
+                                 "the result is waited for.",
+                          .aliases = {"random_randint", "_npi_random_randint"},
+                          .params = schema_of<RandintParams>(),
+                          .inputs = Inputs(std::initializer_list<const char*>{}),
+                          .infer = {infer_asked_shape<RandintParams>, infer_randint_dtype},
+                          .gradient = Gradient::zero(),
+                          .kernels = {{"philox", prepare_randint}},
+                          .flags = {.random = true}}};
 
 }  // namespace
 }  // namespace mxnet::ops

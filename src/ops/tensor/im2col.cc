@@ -22,7 +22,8 @@ struct Im2colParams {
       if (rank < 1 || rank > 3) fail(ErrorKind::value, "kernel must have one to three entries, got ", p.kernel);
       for (const Shape* list : {&p.stride, &p.dilate, &p.pad}) {
         if (list->rank() != 0 && list->rank() != rank) {
-          fail(ErrorKind::value, "stride, dilate and pad must have as many entries as kernel ", p.kernel, ", got ", *list);
+          fail(ErrorKind::value, "stride, dilate and pad must have as many entries as kernel ", p.kernel, ", got ",
+               *list);
         }
       }
       const auto least = [](const Shape& list, dim_t low) {
@@ -119,13 +120,14 @@ Prepared prepare_im2col(const PrepareArgs& args) {
         if (!c.out[0]) return;
         dispatch_bits(dtype, [&](auto tag) {
           using T = typename decltype(tag)::type;
-          cpu::parallel_for(planes, std::max<int64_t>(1, 16384 / std::max<int64_t>(plane, 1)), [&](int64_t begin, int64_t end) {
-            for (int64_t i = begin; i < end; ++i) {
-              const T* image = static_cast<const T*>(c.in[0]) + i * pixels;
-              T* out = static_cast<T*>(c.out[0]) + i * plane;
-              w.walk([=](int64_t at, int64_t pixel) { out[at] = pixel < 0 ? T(0) : image[pixel]; });
-            }
-          });
+          cpu::parallel_for(planes, std::max<int64_t>(1, 16384 / std::max<int64_t>(plane, 1)),
+                            [&](int64_t begin, int64_t end) {
+                              for (int64_t i = begin; i < end; ++i) {
+                                const T* image = static_cast<const T*>(c.in[0]) + i * pixels;
+                                T* out = static_cast<T*>(c.out[0]) + i * plane;
+                                w.walk([=](int64_t at, int64_t pixel) { out[at] = pixel < 0 ? T(0) : image[pixel]; });
+                              }
+                            });
         });
       },
       50 + planes * plane * 2);
@@ -139,18 +141,21 @@ std::unique_ptr<Kernel> add_columns(const Windows& w, int64_t planes, DType dtyp
         if (!c.out[0]) return;
         dispatch(dtype, [&](auto tag) {
           using T = typename decltype(tag)::type;
-          cpu::parallel_for(planes, std::max<int64_t>(1, 16384 / std::max<int64_t>(plane, 1)), [&](int64_t begin, int64_t end) {
-            std::vector<accumulate_t<T>> sums(static_cast<size_t>(pixels));
-            for (int64_t i = begin; i < end; ++i) {
-              std::fill(sums.begin(), sums.end(), accumulate_t<T>(0));
-              const T* columns = static_cast<const T*>(c.in[in]) + i * plane;
-              w.walk([&](int64_t at, int64_t pixel) {
-                if (pixel >= 0) sums[static_cast<size_t>(pixel)] += static_cast<compute_t<T>>(columns[at]);
-              });
-              T* image = static_cast<T*>(c.out[0]) + i * pixels;
-              for (int64_t k = 0; k < pixels; ++k) image[k] = convert<T>(sums[static_cast<size_t>(k)]);
-            }
-          });
+          cpu::parallel_for(planes, std::max<int64_t>(1, 16384 / std::max<int64_t>(plane, 1)),
+                            [&](int64_t begin, int64_t end) {
+                              std::vector<accumulate_t<T>> sums(static_cast<size_t>(pixels));
+                              for (int64_t i = begin; i < end; ++i) {
+                                std::fill(sums.begin(), sums.end(), accumulate_t<T>(0));
+                                const T* columns = static_cast<const T*>(c.in[in]) + i * plane;
+                                w.walk([&](int64_t at, int64_t pixel) {
+                                  if (pixel >= 0)
+                                    sums[static_cast<size_t>(pixel)] += static_cast<compute_t<T>>(columns[at]);
+                                });
+                                T* image = static_cast<T*>(c.out[0]) + i * pixels;
+                                for (int64_t k = 0; k < pixels; ++k)
+                                  image[k] = convert<T>(sums[static_cast<size_t>(k)]);
+                              }
+                            });
         });
       },
       50 + planes * plane * 2);
@@ -161,28 +166,29 @@ Prepared prepare_im2col_backward(const PrepareArgs& args) {
   return add_columns(windows_of(args.as<Im2colParams>(), image), image[0] * image[1], args.in[1].dtype, 1);
 }
 
-const RegisterOp im2col{{
-    .name = "im2col",
-    .doc = "The windows of an image as columns.\n\n"
-           "Shapes: data (n, c, spatial...), output (n, c * size of the kernel, number of windows).",
-    .params = schema_of<Im2colParams>(),
-    .inputs = {"data"},
-    .infer = {infer_im2col, infer::same_dtype},
-    .gradient = Gradient([](GradientBuilder& g) {
-                  g.give_all({0}, "_backward_im2col", {g.input(0), g.head(0)}, g.params_ref());
-                }).without_outputs(),
-    .kernels = {{"index", prepare_im2col}}}};
+const RegisterOp im2col{{.name = "im2col",
+                         .doc =
+                             "The windows of an image as columns.\n\n"
+                             "Shapes: data (n, c, spatial...), output (n, c * size of the kernel, number of windows).",
+                         .params = schema_of<Im2colParams>(),
+                         .inputs = {"data"},
+                         .infer = {infer_im2col, infer::same_dtype},
+                         .gradient = Gradient([](GradientBuilder& g) {
+                                       g.give_all({0}, "_backward_im2col", {g.input(0), g.head(0)}, g.params_ref());
+                                     }).without_outputs(),
+                         .kernels = {{"index", prepare_im2col}}}};
 
-const RegisterOp backward_im2col{{
-    .name = "_backward_im2col",
-    .doc = "Gradient of im2col. Inputs: data (its shape is read), the head.",
-    .params = schema_of<Im2colParams>(),
-    .inputs = {"data", "head"},
-    .infer = {[](InferContext& c) { c.merge_out(0, c.in[0].shape); },
-              [](InferContext& c) { c.merge_out_dtype(0, c.in[1].dtype); }},
-    .gradient = Gradient([](GradientBuilder& g) { g.give_all({1}, "im2col", {g.head(0)}, g.params_ref()); }).only_heads(),
-    .kernels = {{"index", prepare_im2col_backward}},
-    .flags = {.hidden = true}}};
+const RegisterOp backward_im2col{{.name = "_backward_im2col",
+                                  .doc = "Gradient of im2col. Inputs: data (its shape is read), the head.",
+                                  .params = schema_of<Im2colParams>(),
+                                  .inputs = {"data", "head"},
+                                  .infer = {[](InferContext& c) { c.merge_out(0, c.in[0].shape); },
+                                            [](InferContext& c) { c.merge_out_dtype(0, c.in[1].dtype); }},
+                                  .gradient = Gradient([](GradientBuilder& g) {
+                                                g.give_all({1}, "im2col", {g.head(0)}, g.params_ref());
+                                              }).only_heads(),
+                                  .kernels = {{"index", prepare_im2col_backward}},
+                                  .flags = {.hidden = true}}};
 
 void infer_col2im(InferContext& c) {
   const auto& p = c.as<Col2imParams>();
@@ -191,8 +197,8 @@ void infer_col2im(InferContext& c) {
   if (in.rank() != 3) c.bad(str("data must have 3 dimensions, got ", in));
   const Windows w(p, {p.output_size.begin(), p.output_size.end()});
   if (!w.fits || in[1] % w.taps() || in[2] != w.columns()) {
-    c.bad(str("data ", in, " must have a multiple of ", w.taps(), " rows and ", w.columns(), " columns for an image of ",
-              p.output_size));
+    c.bad(str("data ", in, " must have a multiple of ", w.taps(), " rows and ", w.columns(),
+              " columns for an image of ", p.output_size));
   }
   Shape out{in[0], in[1] / w.taps()};
   for (dim_t d : p.output_size) out.push_back(d);
@@ -210,15 +216,15 @@ void col2im_gradient(GradientBuilder& g) {
              make_params<Im2colParams>({.kernel = p.kernel, .stride = p.stride, .dilate = p.dilate, .pad = p.pad}));
 }
 
-const RegisterOp col2im{{
-    .name = "col2im",
-    .doc = "The image whose pixels are the sums of the column elements that im2col would copy them to.\n\n"
-           "Shapes: data (n, c * size of the kernel, number of windows), output (n, c, output_size...).",
-    .params = schema_of<Col2imParams>(),
-    .inputs = {"data"},
-    .infer = {infer_col2im, infer::same_dtype},
-    .gradient = Gradient(col2im_gradient).only_heads(),
-    .kernels = {{"index", prepare_col2im}}}};
+const RegisterOp col2im{
+    {.name = "col2im",
+     .doc = "The image whose pixels are the sums of the column elements that im2col would copy them to.\n\n"
+            "Shapes: data (n, c * size of the kernel, number of windows), output (n, c, output_size...).",
+     .params = schema_of<Col2imParams>(),
+     .inputs = {"data"},
+     .infer = {infer_col2im, infer::same_dtype},
+     .gradient = Gradient(col2im_gradient).only_heads(),
+     .kernels = {{"index", prepare_col2im}}}};
 
 }  // namespace
 }  // namespace mxnet::ops

@@ -40,19 +40,19 @@ Prepared prepare_fill(const PrepareArgs& args) {
       50 + rows * (10 + columns * item / 8), static_cast<size_t>(rows) * sizeof(int64_t));
 }
 
-const RegisterOp fill_element{{
-    .name = "fill_element_0index",
-    .doc = "lhs with element rhs[i] of row i replaced by mhs[i]; indices outside are clipped.",
-    .inputs = {"lhs", "mhs", "rhs"},
-    .infer = {infer_fill,
-              [](InferContext& c) {
-                c.merge_in_dtype(1, c.in[0].dtype);
-                c.merge_out_dtype(0, c.in[0].dtype);
-                if (c.in[2].dtype == DType::unknown) c.merge_in_dtype(2, c.in[0].dtype);
-              }},
-    .gradient = Gradient::zero(),
-    .kernels = {{"index", prepare_fill}},
-    .flags = {.inplace = true}}};
+const RegisterOp fill_element{
+    {.name = "fill_element_0index",
+     .doc = "lhs with element rhs[i] of row i replaced by mhs[i]; indices outside are clipped.",
+     .inputs = {"lhs", "mhs", "rhs"},
+     .infer = {infer_fill,
+               [](InferContext& c) {
+                 c.merge_in_dtype(1, c.in[0].dtype);
+                 c.merge_out_dtype(0, c.in[0].dtype);
+                 if (c.in[2].dtype == DType::unknown) c.merge_in_dtype(2, c.in[0].dtype);
+               }},
+     .gradient = Gradient::zero(),
+     .kernels = {{"index", prepare_fill}},
+     .flags = {.inplace = true}}};
 
 // ---- khatri_rao ----------------------------------------------------------------------------------------------------
 
@@ -69,7 +69,8 @@ void infer_khatri_rao(InferContext& c) {
     const Shape& in = c.in[i].shape;
     if (!in.known()) return;
     if (in.rank() != 2) c.bad(str(c.name_in(i), " must be a matrix, got shape ", in));
-    if (columns >= 0 && in[1] != columns) c.bad(str(c.name_in(i), " has ", in[1], " columns, the others have ", columns));
+    if (columns >= 0 && in[1] != columns)
+      c.bad(str(c.name_in(i), " has ", in[1], " columns, the others have ", columns));
     rows *= in[0];
     columns = in[1];
   }
@@ -92,8 +93,8 @@ Prepared prepare_khatri_rao(const PrepareArgs& args) {
             for (int i = static_cast<int>(rows.size()) - 1; i >= 0; --i) {
               const T* row = static_cast<const T*>(c.in[i]) + rest % rows[i] * columns;
               for (int64_t k = 0; k < columns; ++k) {
-                out[r * columns + k] = static_cast<T>(static_cast<compute_t<T>>(out[r * columns + k]) *
-                                                      static_cast<compute_t<T>>(row[k]));
+                out[r * columns + k] =
+                    static_cast<T>(static_cast<compute_t<T>>(out[r * columns + k]) * static_cast<compute_t<T>>(row[k]));
               }
               rest /= rows[i];
             }
@@ -103,14 +104,14 @@ Prepared prepare_khatri_rao(const PrepareArgs& args) {
       50 + out.size() * static_cast<int64_t>(args.in.size()) * 2);
 }
 
-const RegisterOp khatri_rao{{
-    .name = "khatri_rao",
-    .doc = "The Khatri-Rao product: column k of the result is the Kronecker product of the columns k.",
-    .params = schema_of<KhatriRaoParams>(),
-    .inputs = Inputs::variadic("num_args"),
-    .infer = {infer_khatri_rao, infer::same_dtype},
-    .gradient = Gradient::none(),
-    .kernels = {{"index", prepare_khatri_rao}}}};
+const RegisterOp khatri_rao{
+    {.name = "khatri_rao",
+     .doc = "The Khatri-Rao product: column k of the result is the Kronecker product of the columns k.",
+     .params = schema_of<KhatriRaoParams>(),
+     .inputs = Inputs::variadic("num_args"),
+     .infer = {infer_khatri_rao, infer::same_dtype},
+     .gradient = Gradient::none(),
+     .kernels = {{"index", prepare_khatri_rao}}}};
 
 // ---- index_array ---------------------------------------------------------------------------------------------------
 
@@ -124,7 +125,8 @@ struct IndexArrayParams {
 std::vector<int> component_axes(const std::optional<Shape>& axes, int rank) {
   std::vector<int> list;
   for (int d = 0; !axes && d < rank; ++d) list.push_back(d);
-  for (int i = 0; axes && i < axes->rank(); ++i) list.push_back(normalize_axis((*axes)[i], rank, "index_array", "axes entry"));
+  for (int i = 0; axes && i < axes->rank(); ++i)
+    list.push_back(normalize_axis((*axes)[i], rank, "index_array", "axes entry"));
   return list;
 }
 
@@ -138,8 +140,8 @@ void infer_index_array(InferContext& c) {
 Prepared prepare_index_array(const PrepareArgs& args) {
   const Shape& in = args.in[0].shape;
   return make_kernel(
-      [shape = in, strides = strides_of(in), axes = component_axes(args.as<IndexArrayParams>().axes, in.rank())](
-          const KernelCall& c) {
+      [shape = in, strides = strides_of(in),
+       axes = component_axes(args.as<IndexArrayParams>().axes, in.rank())](const KernelCall& c) {
         int64_t* out = static_cast<int64_t*>(c.out[0]);
         if (!out) return;
         const int64_t width = static_cast<int64_t>(axes.size());
@@ -152,15 +154,15 @@ Prepared prepare_index_array(const PrepareArgs& args) {
       50 + args.out[0].shape.size() * 5);
 }
 
-const RegisterOp index_array{{
-    .name = "_contrib_index_array",
-    .doc = "The index of every element of data, as int64.\n\nShapes: data (...), output (..., components).",
-    .aliases = {"_npx_index_array"},
-    .params = schema_of<IndexArrayParams>(),
-    .inputs = {"data"},
-    .infer = {infer_index_array, infer::out_dtype<DType::i64>},
-    .gradient = Gradient::zero(),
-    .kernels = {{"index", prepare_index_array}}}};
+const RegisterOp index_array{
+    {.name = "_contrib_index_array",
+     .doc = "The index of every element of data, as int64.\n\nShapes: data (...), output (..., components).",
+     .aliases = {"_npx_index_array"},
+     .params = schema_of<IndexArrayParams>(),
+     .inputs = {"data"},
+     .infer = {infer_index_array, infer::out_dtype<DType::i64>},
+     .gradient = Gradient::zero(),
+     .kernels = {{"index", prepare_index_array}}}};
 
 // ---- _histogram ----------------------------------------------------------------------------------------------------
 
@@ -168,7 +170,8 @@ struct HistogramParams {
   std::optional<int64_t> bin_cnt;
   FloatTuple range;
   static void declare(ParamSchemaOf<HistogramParams>& s) {
-    s.field("bin_cnt", &HistogramParams::bin_cnt, "Number of equal bins over range, instead of the input bins.").range(1, 1e9);
+    s.field("bin_cnt", &HistogramParams::bin_cnt, "Number of equal bins over range, instead of the input bins.")
+        .range(1, 1e9);
     s.field("range", &HistogramParams::range, "Lower and upper end of the bins.");
     s.validate([](const HistogramParams& p) {
       if (p.bin_cnt && (p.range.size() != 2 || !(p.range[0] < p.range[1]))) {
@@ -204,8 +207,9 @@ Prepared prepare_histogram(const PrepareArgs& args) {
           using T = typename decltype(tag)::type;
           std::vector<double> edges(static_cast<size_t>(bins) + 1);
           for (int64_t i = 0; i <= bins; ++i) {
-            edges[i] = p.bin_cnt ? p.range[0] + (p.range[1] - p.range[0]) * static_cast<double>(i) / static_cast<double>(bins)
-                                 : static_cast<double>(static_cast<const T*>(c.in[1])[i]);
+            edges[i] = p.bin_cnt
+                           ? p.range[0] + (p.range[1] - p.range[0]) * static_cast<double>(i) / static_cast<double>(bins)
+                           : static_cast<double>(static_cast<const T*>(c.in[1])[i]);
           }
           if (T* out = static_cast<T*>(c.out[1])) {
             for (int64_t i = 0; i <= bins; ++i) out[i] = convert<T>(edges[i]);
@@ -224,17 +228,17 @@ Prepared prepare_histogram(const PrepareArgs& args) {
       50 + n * 20);
 }
 
-const RegisterOp histogram{{
-    .name = "_histogram",
-    .doc = "Counts of the elements in bins, and the edges of the bins.\n\n"
-           "The edges come from the input bins, or from bin_cnt and range.",
-    .aliases = {"_npi_histogram"},
-    .params = schema_of<HistogramParams>(),
-    .inputs = Inputs({"data", "bins"}, [](const Params& p) { return p.as<HistogramParams>().bin_cnt ? 1 : 2; }),
-    .outputs = 2,
-    .infer = {infer_histogram, infer_histogram_dtype},
-    .gradient = Gradient::zero(),
-    .kernels = {{"index", prepare_histogram}}}};
+const RegisterOp histogram{
+    {.name = "_histogram",
+     .doc = "Counts of the elements in bins, and the edges of the bins.\n\n"
+            "The edges come from the input bins, or from bin_cnt and range.",
+     .aliases = {"_npi_histogram"},
+     .params = schema_of<HistogramParams>(),
+     .inputs = Inputs({"data", "bins"}, [](const Params& p) { return p.as<HistogramParams>().bin_cnt ? 1 : 2; }),
+     .outputs = 2,
+     .infer = {infer_histogram, infer_histogram_dtype},
+     .gradient = Gradient::zero(),
+     .kernels = {{"index", prepare_histogram}}}};
 
 }  // namespace
 }  // namespace mxnet::ops

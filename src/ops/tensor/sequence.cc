@@ -15,11 +15,14 @@ struct SequenceParams {
   int64_t axis = 0;
   template <typename P>
   static void declare_common(ParamSchemaOf<P>& s) {
-    s.field("use_sequence_length", static_cast<bool P::*>(&P::use_sequence_length), "Read sequence_length; otherwise all have full length.");
+    s.field("use_sequence_length", static_cast<bool P::*>(&P::use_sequence_length),
+            "Read sequence_length; otherwise all have full length.");
   }
   template <typename P>
   static void declare_axis(ParamSchemaOf<P>& s, int last) {
-    s.field("axis", static_cast<int64_t P::*>(&P::axis), "The dimension of time; the other of the first two is the batch.").range(0, last);
+    s.field("axis", static_cast<int64_t P::*>(&P::axis),
+            "The dimension of time; the other of the first two is the batch.")
+        .range(0, last);
   }
   static void declare(ParamSchemaOf<SequenceParams>& s) {
     declare_common(s);
@@ -44,7 +47,9 @@ struct ReverseParams : SequenceParams {
 };
 
 Inputs sequence_inputs() {
-  return Inputs({"data", "sequence_length"}, [](const Params& p) { return static_cast<const SequenceParams*>(p.raw())->use_sequence_length ? 2 : 1; });
+  return Inputs({"data", "sequence_length"}, [](const Params& p) {
+    return static_cast<const SequenceParams*>(p.raw())->use_sequence_length ? 2 : 1;
+  });
 }
 
 // data (time, batch, inner) or (batch, time, inner), and the lengths, which are brought into [low, time].
@@ -74,13 +79,16 @@ struct Sequences {
   // Calls f(t, b) for all steps.
   template <typename F>
   void for_each_step(F&& f) const {
-    cpu::parallel_for(time * batch, std::max<int64_t>(1, 8192 / std::max<int64_t>(inner, 1)), [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i) f(i / batch, i % batch);
-    });
+    cpu::parallel_for(time * batch, std::max<int64_t>(1, 8192 / std::max<int64_t>(inner, 1)),
+                      [&](int64_t begin, int64_t end) {
+                        for (int64_t i = begin; i < end; ++i) f(i / batch, i % batch);
+                      });
   }
 };
 
-const void* lengths_of(const KernelCall& c, const Sequences& s, int input = 1) { return s.with_length ? c.in[input] : nullptr; }
+const void* lengths_of(const KernelCall& c, const Sequences& s, int input = 1) {
+  return s.with_length ? c.in[input] : nullptr;
+}
 
 void check_data(InferContext& c) {
   const Shape& data = c.in[0].shape;
@@ -123,30 +131,32 @@ Prepared prepare_mask(const PrepareArgs& args) {
           const int64_t at = s.step(t, b) * item;
           char* out = static_cast<char*>(c.out[0]) + at;
           const char* in = static_cast<const char*>(c.in[0]) + at;
-          if (t >= s.length(lengths, b, 0)) cpu::fill_items(out, s.inner, &bits, item);
-          else if (out != in) std::memcpy(out, in, s.inner * item);
+          if (t >= s.length(lengths, b, 0))
+            cpu::fill_items(out, s.inner, &bits, item);
+          else if (out != in)
+            std::memcpy(out, in, s.inner * item);
         });
       },
       50 + s.time * s.batch * (8 + s.inner * item / 8));
 }
 
-const RegisterOp sequence_mask{{
-    .name = "SequenceMask",
-    .doc = "data with the steps after the end of each sequence set to a value.\n\n"
-           "Shapes: data (time, batch, ...) or (batch, time, ...), sequence_length (batch,).",
-    .aliases = {"_npx_sequence_mask"},
-    .params = schema_of<MaskParams>(),
-    .inputs = sequence_inputs(),
-    .infer = {infer_same, infer_dtype},
-    .gradient = Gradient([](GradientBuilder& g) {
-                  MaskParams p = g.params<MaskParams>();
-                  p.value = 0;
-                  const std::vector<Value> in = with_length(g, {g.head(0)});
-                  const int target = 0;
-                  g.give_all({&target, 1}, g.op(), make_params<MaskParams>(p), in);
-                }).without_outputs(),
-    .kernels = {{"index", prepare_mask}},
-    .flags = {.inplace = true}}};
+const RegisterOp sequence_mask{{.name = "SequenceMask",
+                                .doc =
+                                    "data with the steps after the end of each sequence set to a value.\n\n"
+                                    "Shapes: data (time, batch, ...) or (batch, time, ...), sequence_length (batch,).",
+                                .aliases = {"_npx_sequence_mask"},
+                                .params = schema_of<MaskParams>(),
+                                .inputs = sequence_inputs(),
+                                .infer = {infer_same, infer_dtype},
+                                .gradient = Gradient([](GradientBuilder& g) {
+                                              MaskParams p = g.params<MaskParams>();
+                                              p.value = 0;
+                                              const std::vector<Value> in = with_length(g, {g.head(0)});
+                                              const int target = 0;
+                                              g.give_all({&target, 1}, g.op(), make_params<MaskParams>(p), in);
+                                            }).without_outputs(),
+                                .kernels = {{"index", prepare_mask}},
+                                .flags = {.inplace = true}}};
 
 // ---- SequenceLast --------------------------------------------------------------------------------------------------
 
@@ -193,37 +203,37 @@ Prepared prepare_last_backward(const PrepareArgs& args) {
       50 + s.batch * (8 + bytes / 8) + s.time * s.batch * bytes / 16);
 }
 
-const RegisterOp sequence_last{{
-    .name = "SequenceLast",
-    .doc = "The last step of each sequence. Lengths are brought into [1, time].\n\n"
-           "Shapes: data (time, batch, ...) or (batch, time, ...), sequence_length (batch,), output (batch, ...).",
-    .params = schema_of<SequenceParams>(),
-    .inputs = sequence_inputs(),
-    .infer = {infer_last, infer_dtype},
-    .gradient = Gradient([](GradientBuilder& g) {
-                  std::vector<Value> in = with_length(g, {g.input(0)});
-                  in.push_back(g.head(0));
-                  const int target = 0;
-                  g.give_all({&target, 1}, get_op("_backward_SequenceLast"), g.params_ref(), in);
-                }).without_outputs(),
-    .kernels = {{"index", prepare_last}}}};
+const RegisterOp sequence_last{
+    {.name = "SequenceLast",
+     .doc = "The last step of each sequence. Lengths are brought into [1, time].\n\n"
+            "Shapes: data (time, batch, ...) or (batch, time, ...), sequence_length (batch,), output (batch, ...).",
+     .params = schema_of<SequenceParams>(),
+     .inputs = sequence_inputs(),
+     .infer = {infer_last, infer_dtype},
+     .gradient = Gradient([](GradientBuilder& g) {
+                   std::vector<Value> in = with_length(g, {g.input(0)});
+                   in.push_back(g.head(0));
+                   const int target = 0;
+                   g.give_all({&target, 1}, get_op("_backward_SequenceLast"), g.params_ref(), in);
+                 }).without_outputs(),
+     .kernels = {{"index", prepare_last}}}};
 
-const RegisterOp backward_sequence_last{{
-    .name = "_backward_SequenceLast",
-    .doc = "Gradient of SequenceLast.",
-    .params = schema_of<SequenceParams>(),
-    .inputs = Inputs({"data", "sequence_length", "head"},
-                     [](const Params& p) { return p.as<SequenceParams>().use_sequence_length ? 3 : 2; }),
-    .infer = {[](InferContext& c) { c.merge_out(0, c.in[0].shape); },
-              [](InferContext& c) { c.merge_out_dtype(0, c.in[c.in.size() - 1].dtype); }},
-    .gradient = Gradient([](GradientBuilder& g) {
-                  std::vector<Value> in{g.head(0)};
-                  const int head = g.num_inputs() - 1;
-                  if (head > 1) in.push_back(g.input(1));
-                  g.give_all({&head, 1}, get_op("SequenceLast"), g.params_ref(), in);
-                }).without_outputs(),
-    .kernels = {{"index", prepare_last_backward}},
-    .flags = {.hidden = true}}};
+const RegisterOp backward_sequence_last{
+    {.name = "_backward_SequenceLast",
+     .doc = "Gradient of SequenceLast.",
+     .params = schema_of<SequenceParams>(),
+     .inputs = Inputs({"data", "sequence_length", "head"},
+                      [](const Params& p) { return p.as<SequenceParams>().use_sequence_length ? 3 : 2; }),
+     .infer = {[](InferContext& c) { c.merge_out(0, c.in[0].shape); },
+               [](InferContext& c) { c.merge_out_dtype(0, c.in[c.in.size() - 1].dtype); }},
+     .gradient = Gradient([](GradientBuilder& g) {
+                   std::vector<Value> in{g.head(0)};
+                   const int head = g.num_inputs() - 1;
+                   if (head > 1) in.push_back(g.input(1));
+                   g.give_all({&head, 1}, get_op("SequenceLast"), g.params_ref(), in);
+                 }).without_outputs(),
+     .kernels = {{"index", prepare_last_backward}},
+     .flags = {.hidden = true}}};
 
 // ---- SequenceReverse -----------------------------------------------------------------------------------------------
 
@@ -243,19 +253,18 @@ Prepared prepare_reverse(const PrepareArgs& args) {
       50 + s.time * s.batch * (8 + bytes / 8));
 }
 
-const RegisterOp sequence_reverse{{
-    .name = "SequenceReverse",
-    .doc = "Each sequence backward; the steps after its end stay.\n\n"
-           "Shapes: data (time, batch, ...), sequence_length (batch,).",
-    .params = schema_of<ReverseParams>(),
-    .inputs = sequence_inputs(),
-    .infer = {infer_same, infer_dtype},
-    .gradient = Gradient([](GradientBuilder& g) {
-                  const std::vector<Value> in = with_length(g, {g.head(0)});
-                  const int target = 0;
-                  g.give_all({&target, 1}, g.op(), g.params_ref(), in);
-                }).without_outputs(),
-    .kernels = {{"index", prepare_reverse}}}};
+const RegisterOp sequence_reverse{{.name = "SequenceReverse",
+                                   .doc = "Each sequence backward; the steps after its end stay.\n\n"
+                                          "Shapes: data (time, batch, ...), sequence_length (batch,).",
+                                   .params = schema_of<ReverseParams>(),
+                                   .inputs = sequence_inputs(),
+                                   .infer = {infer_same, infer_dtype},
+                                   .gradient = Gradient([](GradientBuilder& g) {
+                                                 const std::vector<Value> in = with_length(g, {g.head(0)});
+                                                 const int target = 0;
+                                                 g.give_all({&target, 1}, g.op(), g.params_ref(), in);
+                                               }).without_outputs(),
+                                   .kernels = {{"index", prepare_reverse}}}};
 
 }  // namespace
 }  // namespace mxnet::ops

@@ -52,7 +52,8 @@ void write_row(const Line& line, const Wanted& w, const T* data, int64_t row, co
   if (!w.indices) return;
   dispatch(w.index_type, [&](auto tag) {
     using I = typename decltype(tag)::type;
-    for (int64_t i = 0; i < k; ++i) static_cast<I*>(w.indices)[line.at(row, i, k)] = convert<I>(static_cast<int64_t>(items[i].index));
+    for (int64_t i = 0; i < k; ++i)
+      static_cast<I*>(w.indices)[line.at(row, i, k)] = convert<I>(static_cast<int64_t>(items[i].index));
   });
 }
 
@@ -162,27 +163,32 @@ Prepared prepare_topk(const PrepareArgs& args) {
 // Both gradients put the head of a value where the value came from.
 struct OrderParams {
   std::optional<int64_t> axis;
-  static void declare(ParamSchemaOf<OrderParams>& s) { s.field("axis", &OrderParams::axis, "The dimension that was ordered."); }
+  static void declare(ParamSchemaOf<OrderParams>& s) {
+    s.field("axis", &OrderParams::axis, "The dimension that was ordered.");
+  }
 };
 
 void give_ordered(GradientBuilder& g, const std::optional<int64_t>& axis, int residual) {
-  g.give_all({0}, "_backward_order", {g.input(0), g.output(residual), g.head(0)}, make_params<OrderParams>({.axis = axis}));
+  g.give_all({0}, "_backward_order", {g.input(0), g.output(residual), g.head(0)},
+             make_params<OrderParams>({.axis = axis}));
 }
 
-const RegisterOp topk{{
-    .name = "topk",
-    .doc = "The k largest (or smallest) elements along a dimension, in order. NaN counts as the largest; of equal elements "
-           "the first comes first.\n\nRaises an error if k is more than the dimension has.",
-    .aliases = {"_npx_topk"},
-    .params = schema_of<TopKParams>(),
-    .inputs = {"data"},
-    .outputs = Outputs([](const Params& p) { return p.as<TopKParams>().ret_typ == Return::both ? 2 : 1; }).with_residuals(1),
-    .infer = {infer_topk, infer_topk_dtype},
-    .gradient = Gradient([](GradientBuilder& g) {
-      const auto& p = g.params<TopKParams>();
-      if (p.has_values()) give_ordered(g, p.axis, p.ret_typ == Return::both ? 2 : 1);
-    }),
-    .kernels = {{"index", prepare_topk}}}};
+const RegisterOp topk{{.name = "topk",
+                       .doc = "The k largest (or smallest) elements along a dimension, in order. NaN counts as the "
+                              "largest; of equal elements "
+                              "the first comes first.\n\nRaises an error if k is more than the dimension has.",
+                       .aliases = {"_npx_topk"},
+                       .params = schema_of<TopKParams>(),
+                       .inputs = {"data"},
+                       .outputs = Outputs([](const Params& p) {
+                                    return p.as<TopKParams>().ret_typ == Return::both ? 2 : 1;
+                                  }).with_residuals(1),
+                       .infer = {infer_topk, infer_topk_dtype},
+                       .gradient = Gradient([](GradientBuilder& g) {
+                         const auto& p = g.params<TopKParams>();
+                         if (p.has_values()) give_ordered(g, p.axis, p.ret_typ == Return::both ? 2 : 1);
+                       }),
+                       .kernels = {{"index", prepare_topk}}}};
 
 // ---- sort, argsort -------------------------------------------------------------------------------------------------
 
@@ -217,21 +223,21 @@ Prepared prepare_sort(const PrepareArgs& args) {
       order_cost(line));
 }
 
-const RegisterOp sort{{
-    .name = "sort",
-    .doc = "The elements in order along a dimension. NaN counts as the largest.",
-    .aliases = {"_npi_sort"},
-    .params = schema_of<SortParams>(),
-    .inputs = {"data"},
-    .outputs = Outputs(1).with_residuals(1),
-    .infer = {infer_sort,
-              [](InferContext& c) {
-                c.merge_out_dtype(0, c.in[0].dtype);
-                c.merge_in_dtype(0, c.out[0].dtype);
-                c.merge_out_dtype(1, DType::i32);
-              }},
-    .gradient = Gradient([](GradientBuilder& g) { give_ordered(g, g.params<SortParams>().axis, 1); }),
-    .kernels = {{"index", prepare_sort}}}};
+const RegisterOp sort{
+    {.name = "sort",
+     .doc = "The elements in order along a dimension. NaN counts as the largest.",
+     .aliases = {"_npi_sort"},
+     .params = schema_of<SortParams>(),
+     .inputs = {"data"},
+     .outputs = Outputs(1).with_residuals(1),
+     .infer = {infer_sort,
+               [](InferContext& c) {
+                 c.merge_out_dtype(0, c.in[0].dtype);
+                 c.merge_in_dtype(0, c.out[0].dtype);
+                 c.merge_out_dtype(1, DType::i32);
+               }},
+     .gradient = Gradient([](GradientBuilder& g) { give_ordered(g, g.params<SortParams>().axis, 1); }),
+     .kernels = {{"index", prepare_sort}}}};
 
 struct ArgsortParams {
   std::optional<int64_t> axis = -1;
@@ -264,15 +270,15 @@ Prepared prepare_argsort(const PrepareArgs& args) {
       order_cost(line));
 }
 
-const RegisterOp argsort{{
-    .name = "argsort",
-    .doc = "The indices that put the elements in order along a dimension; equal elements keep their order.",
-    .aliases = {"_npi_argsort"},
-    .params = schema_of<ArgsortParams>(),
-    .inputs = {"data"},
-    .infer = {infer_argsort, [](InferContext& c) { c.merge_out_dtype(0, c.as<ArgsortParams>().dtype); }},
-    .gradient = Gradient::zero(),
-    .kernels = {{"index", prepare_argsort}}}};
+const RegisterOp argsort{
+    {.name = "argsort",
+     .doc = "The indices that put the elements in order along a dimension; equal elements keep their order.",
+     .aliases = {"_npi_argsort"},
+     .params = schema_of<ArgsortParams>(),
+     .inputs = {"data"},
+     .infer = {infer_argsort, [](InferContext& c) { c.merge_out_dtype(0, c.as<ArgsortParams>().dtype); }},
+     .gradient = Gradient::zero(),
+     .kernels = {{"index", prepare_argsort}}}};
 
 // ---- the gradient --------------------------------------------------------------------------------------------------
 
@@ -303,8 +309,10 @@ Prepared prepare_order_copy(const PrepareArgs& args) {
           const T* src = static_cast<const T*>(c.in[2]);
           T* dst = static_cast<T*>(c.out[0]);
           for_each_ordered(line, k, static_cast<const int32_t*>(c.in[1]), [=](int64_t whole, int64_t ordered) {
-            if (Gather) dst[ordered] = src[whole];
-            else dst[whole] = src[ordered];
+            if (Gather)
+              dst[ordered] = src[whole];
+            else
+              dst[whole] = src[ordered];
           });
         });
       },
@@ -313,29 +321,29 @@ Prepared prepare_order_copy(const PrepareArgs& args) {
 
 void infer_third_dtype(InferContext& c) { c.merge_out_dtype(0, c.in[2].dtype); }
 
-const RegisterOp backward_order{{
-    .name = "_backward_order",
-    .doc = "Gradient of topk and sort. Inputs: data (its shape is read), the indices, the head.",
-    .params = schema_of<OrderParams>(),
-    .inputs = {"data", "indices", "head"},
-    .infer = {[](InferContext& c) { c.merge_out(0, c.in[0].shape); }, infer_third_dtype},
-    .gradient = Gradient([](GradientBuilder& g) {
-                  g.give_all({2}, "_gather_order", {g.input(0), g.input(1), g.head(0)}, g.params_ref());
-                }).without_outputs(),
-    .kernels = {{"index", prepare_order_copy<false>}},
-    .flags = {.hidden = true}}};
+const RegisterOp backward_order{
+    {.name = "_backward_order",
+     .doc = "Gradient of topk and sort. Inputs: data (its shape is read), the indices, the head.",
+     .params = schema_of<OrderParams>(),
+     .inputs = {"data", "indices", "head"},
+     .infer = {[](InferContext& c) { c.merge_out(0, c.in[0].shape); }, infer_third_dtype},
+     .gradient = Gradient([](GradientBuilder& g) {
+                   g.give_all({2}, "_gather_order", {g.input(0), g.input(1), g.head(0)}, g.params_ref());
+                 }).without_outputs(),
+     .kernels = {{"index", prepare_order_copy<false>}},
+     .flags = {.hidden = true}}};
 
-const RegisterOp gather_order{{
-    .name = "_gather_order",
-    .doc = "Elements by indices along a dimension: the gradient of _backward_order.",
-    .params = schema_of<OrderParams>(),
-    .inputs = {"data", "indices", "head"},
-    .infer = {[](InferContext& c) { c.merge_out(0, c.in[1].shape); }, infer_third_dtype},
-    .gradient = Gradient([](GradientBuilder& g) {
-                  g.give_all({2}, "_backward_order", {g.input(0), g.input(1), g.head(0)}, g.params_ref());
-                }).without_outputs(),
-    .kernels = {{"index", prepare_order_copy<true>}},
-    .flags = {.hidden = true}}};
+const RegisterOp gather_order{{.name = "_gather_order",
+                               .doc = "Elements by indices along a dimension: the gradient of _backward_order.",
+                               .params = schema_of<OrderParams>(),
+                               .inputs = {"data", "indices", "head"},
+                               .infer = {[](InferContext& c) { c.merge_out(0, c.in[1].shape); }, infer_third_dtype},
+                               .gradient = Gradient([](GradientBuilder& g) {
+                                             g.give_all({2}, "_backward_order", {g.input(0), g.input(1), g.head(0)},
+                                                        g.params_ref());
+                                           }).without_outputs(),
+                               .kernels = {{"index", prepare_order_copy<true>}},
+                               .flags = {.hidden = true}}};
 
 }  // namespace
 }  // namespace mxnet::ops
