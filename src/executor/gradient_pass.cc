@@ -146,7 +146,10 @@ void GradientPass::visit(Node& node) {
   bool any = false;
   for (int i = 0; i < node.num_outputs() && !any; ++i) any = has({Ref<Node>(&node), i});
   if (!any) return;
-  if (!node.op->gradient.fn) fail(ErrorKind::not_supported, node.op->name, " (", node.name, ") has no gradient");
+  if (!node.op->gradient.fn) {
+    if (request_.lenient) return;
+    fail(ErrorKind::not_supported, node.op->name, " (", node.name, ") has no gradient");
+  }
   GraphBuilder builder(*this, node);
   node.op->gradient.fn(builder);
 }

@@ -14,6 +14,7 @@ struct GradientRequest {
   std::span<const Entry> head_gradients;  // one per head; a null node: nothing flows in from there
   std::span<Node* const> variables;       // differentiate with respect to these
   bool training = true;                   // the mode that the forward runs in
+  bool lenient = false;                   // operators without a gradient pass nothing on instead of raising
 };
 
 // One entry per variable, built on the forward's own nodes; a null node where the gradient is zero everywhere. Several

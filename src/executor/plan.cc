@@ -60,7 +60,7 @@ std::unordered_map<const Node*, TensorSpec> Plan::known_specs() const {
   return known;
 }
 
-std::vector<Entry> Plan::gradient_graph(std::span<const Head> heads) const {
+std::vector<Entry> Plan::gradient_graph(std::span<const Head> heads, bool lenient) const {
   static const OpDef& ones_like = get_op("ones_like");
   std::vector<Entry> head_gradients(heads_.size());
   for (size_t i = 0; i < heads_.size(); ++i) {
@@ -71,7 +71,7 @@ std::vector<Entry> Plan::gradient_graph(std::span<const Head> heads) const {
   for (size_t i = 0; i < variables_.size(); ++i) {
     if (signature_.needs[i]) wanted.push_back(variables_[i].get());
   }
-  std::vector<Entry> compact = make_gradients({heads_, head_gradients, wanted, signature_.training});
+  std::vector<Entry> compact = make_gradients({heads_, head_gradients, wanted, signature_.training, lenient});
   std::vector<Entry> all(variables_.size());
   for (size_t i = 0, k = 0; i < variables_.size(); ++i) {
     if (signature_.needs[i]) all[i] = std::move(compact[k++]);
@@ -143,7 +143,7 @@ void Plan::compile_forward() {
   std::vector<Entry> save;
   if (!signature_.needs.empty()) {
     const std::vector<Head> all(heads_.size(), Head::given);
-    save = entries_to_save(gradient_graph(all));
+    save = entries_to_save(gradient_graph(all, true));  // which heads will come is not known yet
   }
   std::vector<ScheduleSource> sources;
   for (size_t i = 0; i < variables_.size(); ++i) {
@@ -241,7 +241,7 @@ const Plan::Backward& Plan::backward_for(const BackwardCall& call) {
 
 std::unique_ptr<Plan::Backward> Plan::compile_backward(const BackwardCall& call) const {
   auto backward = std::make_unique<Backward>();
-  std::vector<Entry> gradients = gradient_graph(call.heads);
+  std::vector<Entry> gradients = gradient_graph(call.heads, false);
   backward->zero.assign(variables_.size(), false);
   backward->out_layout.assign(variables_.size(), Layout::plain);
   // Forward and gradients together, so that what both compute is found.

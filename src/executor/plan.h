@@ -75,7 +75,7 @@ class Plan : public Counted<Plan> {
   int num_bases() const { return slot_of_gradient(variables_.size()); }
 
   std::unordered_map<const Node*, TensorSpec> known_specs() const;
-  std::vector<Entry> gradient_graph(std::span<const Head> heads) const;
+  std::vector<Entry> gradient_graph(std::span<const Head> heads, bool lenient) const;
   std::vector<Entry> entries_to_save(std::span<const Entry> gradients) const;
   void compile_forward();
   const Backward& backward_for(const BackwardCall& call);

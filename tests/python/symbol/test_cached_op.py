@@ -180,6 +180,17 @@ def test_random_operators_draw_anew_and_backward_sees_the_same_mask():
     assert not np.array_equal(*outs)
 
 
+def test_an_output_without_gradient_does_not_disturb_others():
+    x = mx.sym.var("x")
+    op = CachedOp(mx.sym.Group([x * 2, mx.sym.random.multinomial(mx.sym.softmax(x))]))
+    a = nd.ones((2, 3))
+    a.attach_grad()
+    with autograd.record():
+        doubled, _ = op(a)
+    doubled.backward()
+    assert (a.grad.asnumpy() == 2).all()
+
+
 def test_data_dependent_operators_run_eagerly():
     x = mx.sym.var("x")
     if not hasattr(mx.sym.contrib, "boolean_mask"):
