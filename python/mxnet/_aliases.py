@@ -2,12 +2,11 @@
 """Short module names (`import mxnet.sym`) that mean the same module object as the long ones."""
 
 import importlib
-import importlib.abc
 import importlib.machinery
 import sys
 
 
-class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+class _Finder:  # a finder and loader; the base classes of importlib.abc would cost as much as the rest of the package
     def __init__(self, package, names):
         self._full = {f"{package}.{short}": f"{package}.{full}" for short, full in names.items()}
 

@@ -211,6 +211,14 @@ void set_context(PyObject* cls, PyObject* current) {
 }
 
 PyRef device_object(Device device) {
+  // Contexts are values: the common ones are made once, so that `x.context is y.context` is a cheap first look.
+  constexpr int kept = 16;
+  static PyObject* contexts[static_cast<int>(DeviceType::cpu_shared) + 1][kept] = {};
+  PyObject** slot = device.id >= 0 && device.id < kept ? &contexts[static_cast<int>(device.type)][device.id] : nullptr;
+  if (slot && *slot) {
+    Py_INCREF(*slot);
+    return PyRef(*slot);
+  }
   const char* name = "cpu";
   switch (device.type) {
     case DeviceType::cpu: name = "cpu"; break;
@@ -219,7 +227,12 @@ PyRef device_object(Device device) {
     case DeviceType::cpu_shared: name = "cpu_shared"; break;
   }
   if (!context_class) fail("mxnet.context is not loaded");
-  return checked(PyObject_CallFunction(context_class, "si", name, static_cast<int>(device.id)));
+  PyRef context = checked(PyObject_CallFunction(context_class, "si", name, static_cast<int>(device.id)));
+  if (slot) {
+    *slot = context.get();
+    Py_INCREF(*slot);
+  }
+  return context;
 }
 
 Device current_device() {

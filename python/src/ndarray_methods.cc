@@ -68,6 +68,14 @@ PyObject* detach(PyObject* self, PyObject*) {
   return guard<PyObject*>(nullptr, [&] { return wrap(self_array(self).detached(), Py_TYPE(self)); });
 }
 
+// _adopt(other): an empty array, as unpickling makes it, becomes one over the memory of `other`.
+PyObject* adopt(PyObject* self, PyObject* other) {
+  return guard<PyObject*>(nullptr, [&]() -> PyObject* {
+    unwrap(self) = expect_ndarray(other, "_adopt").detached();
+    return Py_NewRef(Py_None);
+  });
+}
+
 // _view(shape, element_offset=0): a window on the same chunk; sizes are checked here.
 PyObject* view(PyObject* self, PyObject* const* args, Py_ssize_t n) {
   return guard<PyObject*>(nullptr, [&]() -> PyObject* {
@@ -166,6 +174,7 @@ PyMethodDef ndarray_methods[] = {
      "Blocks until all work on this array is done; raises its errors."},
     {"detach", detach, METH_NOARGS, "The same memory as an array that is outside the recorded graph."},
     {"_view", method(view), METH_FASTCALL, nullptr},
+    {"_adopt", adopt, METH_O, nullptr},
     {"_copy_from", copy_from, METH_O, nullptr},
     {"_copy_from_numpy", copy_from_numpy, METH_O, nullptr},
     {"_fill", fill, METH_O, nullptr},

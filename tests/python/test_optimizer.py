@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Optimizers: updates, rates, states. Expected numbers are those of MXNet 1.9.1."""
+import base64
 import pickle
 
 import numpy as np
@@ -103,6 +104,23 @@ def test_updater_states():
     other(3, nd.ones((2,), ctx=mx.cpu(1)), moved)
     assert other.states[3].context == mx.cpu(1)
     assert_allclose(moved.asnumpy(), 1 - 0.19, rtol=1e-6)
+
+
+# pickle.dumps(mx.nd.array([1, 2])) of MXNet 1.9.1: the way arrays lie in saved optimizer states.
+PICKLED = (b"gASVfwAAAAAAAACMFW14bmV0Lm5kYXJyYXkubmRhcnJheZSMB05EQXJyYXmUk5ROhZRSlH2UjAZoYW5kbGWUjAhidWlsdGlu"
+           b"c5SMCWJ5dGVhcnJheZSTlEMoyfqT+QAAAAABAAAAAgAAAAAAAAABAAAAAAAAAAAAAAAAAIA/AAAAQJSFlFKUc2Iu")
+
+
+def test_states_of_other_versions():
+    array = pickle.loads(base64.b64decode(PICKLED))
+    assert array.asnumpy().tolist() == [1, 2] and array.dtype == np.float32
+    assert pickle.dumps(array, 4) == base64.b64decode(PICKLED)
+    for original in (nd.ones((2, 3), dtype="float16"), nd.ones((2,), ctx=mx.cpu(1)), nd.array([]), nd.array(3)):
+        copied = pickle.loads(pickle.dumps(original))
+        assert (copied.shape, copied.dtype, copied.context) == (original.shape, original.dtype, original.context)
+        assert (copied.asnumpy() == original.asnumpy()).all()
+    assert type(mx.optimizer.SGD()).__module__ == mx.optimizer.Adam.__module__ == "mxnet.optimizer.optimizer"
+    assert mx.optimizer.optimizer.SGD is mx.optimizer.SGD
 
 
 def test_counts_are_kept_by_device():

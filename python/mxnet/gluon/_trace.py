@@ -24,11 +24,13 @@ class _State(threading.local):
 
 
 _state = _State()
+_recordings_lock = threading.Lock()
+_recordings = 0  # of all threads; while it is 0, `is_recording_arrays` need not look further
 
 
 def is_recording_arrays():
     """Whether the calling thread traces a `forward(x)` on arrays; blocks then run their operators one by one."""
-    return _state.recording_arrays
+    return _recordings > 0 and _state.recording_arrays
 
 
 # --- nested arguments and results
@@ -99,12 +101,17 @@ def trace_symbols(block, args):
 @contextmanager
 def _recording_arrays():
     from .._core import deferred_compute
+    global _recordings
     outer = _state.recording_arrays
     _state.recording_arrays = True
+    with _recordings_lock:
+        _recordings += 1
     try:
         with deferred_compute():
             yield
     finally:
+        with _recordings_lock:
+            _recordings -= 1
         _state.recording_arrays = outer
 
 
@@ -161,11 +168,11 @@ class CompiledGraph:
         for var in self.inputs:
             if var.name not in used:
                 warnings.warn(f"The {var.name} input to HybridBlock is not used by any computation. Is this intended?",
-                              stacklevel=6)
+                              stacklevel=7)
         unused = [name for name in params if name not in used]
         if unused:
             warnings.warn(f"Parameter {', '.join(unused)} is not used by any computation. Is this intended?",
-                          stacklevel=6)
+                          stacklevel=7)
 
     def _bind(self, ctx):
         """A list of the inputs with the parameters' arrays on `ctx` in place."""
@@ -175,6 +182,11 @@ class CompiledGraph:
             template[slot] = param.data(ctx)
         self._bound = (generation, ctx, template)
         return template
+
+    @property
+    def is_simple(self):
+        """Whether the graph takes one array and returns one: `call_one` is then the shorter way."""
+        return len(self.inputs) == len(self._slots) == self.out_nesting == 1
 
     def __call__(self, arrays):
         ctx = arrays[0].context
@@ -188,6 +200,16 @@ class CompiledGraph:
         if self.out_nesting == 1:
             return out
         return regroup(out if isinstance(out, (list, tuple)) else [out], self.out_nesting)
+
+    def call_one(self, array):
+        """`__call__([array])` for a graph that `is_simple`."""
+        ctx = array.context
+        generation, bound_ctx, template = self._bound
+        if generation != parameter.generation or not (ctx is bound_ctx or ctx == bound_ctx):
+            template = self._bind(ctx)
+        inputs = template.copy()
+        inputs[self._slots[0][0]] = array
+        return self._op(*inputs)
 
     def register_op_hook(self, callback, monitor_all):
         """Call `callback(name, operator, array)` for every output (and input) of every node."""

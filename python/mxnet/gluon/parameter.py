@@ -23,7 +23,7 @@ _GRAD_REQS = ("write", "add", "null")
 _STYPES = ("default", "row_sparse", "csr")
 _NAMING_HELP = "Please make sure source and target networks have the same prefix."
 
-#: Counts the times that any parameter got new arrays. Blocks remember arrays for one value of it.
+#: Counts the times that any parameter got new arrays. Blocks and trainers remember arrays for one value of it.
 generation = 0
 
 
@@ -237,11 +237,11 @@ class Parameter:
         """Put copies of `data` on every device of `ctx_list`, with fresh gradients."""
         self._ctx_list = list(ctx_list)
         self._data = [data.copyto(ctx) for ctx in self._ctx_list]
-        _arrays_changed()
         self._init_grad()
 
     def _init_grad(self):
         """Make gradient buffers and tell autograd of them."""
+        _arrays_changed()
         if self.grad_req == "null":
             self._grad = None
             return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .. import optimizer as opt
+from . import parameter
 from .parameter import Parameter, ParameterDict
 
 __all__ = ["Trainer"]
@@ -82,6 +83,8 @@ class Trainer:
         self._kvstore = None
         self._update_on_kvstore = None
         self._in_kvstore = set()
+        self._arrays = []
+        self._arrays_generation = -1
 
     def _kvstore_ready_and_distributed(self):
         store = getattr(self, "_kvstore", None)
@@ -126,6 +129,7 @@ class Trainer:
         self._kvstore, self._update_on_kvstore = store, on_kvstore
         self._kv_initialized = True
         if not on_kvstore:
+            self._arrays_generation = -1
             self._updaters = [self._updaters[0], *(opt.get_updater(self._optimizer) for _ in self._contexts[1:])]
 
     def _put_in_kvstore(self, index, param):
@@ -210,34 +214,55 @@ class Trainer:
                 self._kvstore.pushpull(i, param.list_grad(), out=param.list_grad(), priority=-i)
 
     def _update(self, ignore_stale_grad):
-        updates = [[] for _ in self._updaters]
+        if self._arrays_generation != parameter.generation:
+            self._gather_arrays()
+        if not self._update_on_kvstore:
+            self._apply(ignore_stale_grad)
+            return
+        for i, param in enumerate(self._params):
+            if param._grad_req != "null":
+                for arr in param._data:
+                    if not arr._fresh_grad and not ignore_stale_grad:
+                        self._raise_stale(param.name, arr)
+                    arr._fresh_grad = False
+                self._kvstore.pull(i, param.list_data(), priority=-i)
+
+    def _gather_arrays(self):
+        """What the updaters are called with, for each device: (indices, gradients, weights)."""
+        generation = parameter.generation
+        self._arrays = [([], [], []) for _ in self._updaters]
         for i, param in enumerate(self._params):
             if param._grad_req == "null":
                 continue
             if param._data is None:
                 param._check_initialized()
-            fresh = [arr for arr in param._data if arr._fresh_grad]
-            if len(fresh) < len(param._data) and not ignore_stale_grad:
-                stale = next(arr for arr in param._data if not arr._fresh_grad)
-                raise UserWarning(
-                    f"Gradient of Parameter `{param.name}` on context {stale.context} has not been updated by backward "
-                    "since last `step`. This could mean a bug in your model that made it only use a subset of the "
-                    "Parameters (Blocks) for this iteration. If you are intentionally only using a subset, call step "
-                    "with ignore_stale_grad=True to suppress this warning and skip updating of Parameters with stale "
-                    "gradient")
-            if self._kvstore and self._update_on_kvstore:
-                self._kvstore.pull(i, param.list_data(), priority=-i)
-                for arr in fresh:
-                    arr._fresh_grad = False
-                continue
-            for pending, arr, grad in zip(updates, param._data, param._grad):
-                if not ignore_stale_grad or arr._fresh_grad:
-                    pending.append((i, grad, arr))
-                    arr._fresh_grad = False
-        for updater, pending in zip(self._updaters, updates):
-            if pending:
-                indices, grads, arrays = zip(*pending)
-                updater(list(indices), list(grads), list(arrays))
+            for (indices, grads, weights), weight, grad in zip(self._arrays, param._data, param._grad):
+                indices.append(i)
+                grads.append(grad)
+                weights.append(weight)
+        self._arrays_generation = generation
+
+    def _apply(self, ignore_stale_grad):
+        """Apply the optimizer on every device, to the weights that have new gradients."""
+        for updater, (indices, grads, weights) in zip(self._updaters, self._arrays):
+            stale = [position for position, weight in enumerate(weights) if not weight._fresh_grad]
+            if stale:
+                if not ignore_stale_grad:
+                    self._raise_stale(self._params[indices[stale[0]]].name, weights[stale[0]])
+                fresh = [position for position, weight in enumerate(weights) if weight._fresh_grad]
+                indices, grads, weights = ([column[position] for position in fresh]
+                                           for column in (indices, grads, weights))
+            updater(indices, grads, weights)
+            for weight in weights:
+                weight._fresh_grad = False
+
+    @staticmethod
+    def _raise_stale(name, weight):
+        raise UserWarning(
+            f"Gradient of Parameter `{name}` on context {weight.context} has not been updated by backward since last "
+            "`step`. This could mean a bug in your model that made it only use a subset of the Parameters (Blocks) for "
+            "this iteration. If you are intentionally only using a subset, call step with ignore_stale_grad=True to "
+            "suppress this warning and skip updating of Parameters with stale gradient")
 
     # --- files
 

@@ -2,6 +2,7 @@
 """The array class and the functions that make arrays or take either arrays or numbers."""
 
 import operator as _operator
+import struct
 
 import numpy as np
 
@@ -55,7 +56,15 @@ class NDArray(_ext.NDArrayBase):
 
     def __reduce__(self):
         ctx = self.context
-        return _unpickle, (self.asnumpy(), _ext.dtype_name(self.dtype), ctx.device_type, ctx.device_id)
+        if self.size == 0 or self.ndim == 0 or ctx.device_id:  # what the file format does not tell
+            return _unpickle, (self.asnumpy(), _ext.dtype_name(self.dtype), ctx.device_type, ctx.device_id)
+        # The form in which every MXNet pickles arrays: the element of a file, without the list around it.
+        contents = _ext.save([self], [])
+        return type(self), (None,), {"handle": bytearray(contents[len(_LIST_OF_ONE):-len(_NO_NAMES)])}
+
+    def __setstate__(self, state):
+        arrays, _ = _ext.load(_LIST_OF_ONE + bytes(state["handle"]) + _NO_NAMES)
+        self._adopt(arrays[0])
 
     def __deepcopy__(self, memo):
         return self.copy()
@@ -404,6 +413,10 @@ def _fit(value, shape):
     if not shape and value.size == 1:
         return value.reshape((1,))._view(())
     return value.broadcast_to(shape)
+
+
+_LIST_OF_ONE = struct.pack("<QQQ", 0x112, 0, 1)  # what stands before the arrays in a file, and after them
+_NO_NAMES = struct.pack("<Q", 0)
 
 
 def _unpickle(contents, dtype, device_type, device_id):

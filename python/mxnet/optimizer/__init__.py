@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Optimizers: rules that change a weight by its gradient, and the states they keep for it."""
+from . import optimizer
 from .optimizer import Optimizer, Test, create, register
 from .adam import Adam
 from .sgd import NAG, SGD, ccSGD
@@ -8,3 +9,8 @@ from .updater import Updater, get_updater
 __all__ = ["Adam", "NAG", "Optimizer", "SGD", "Test", "Updater", "ccSGD", "create", "get_updater", "register"]
 
 opt_registry = Optimizer.opt_registry
+
+# Saved states name a class by its module: `mxnet.optimizer.optimizer` in the files of every MXNet.
+for _class in (Adam, NAG, SGD, Updater, ccSGD):
+    _class.__module__ = optimizer.__name__
+    setattr(optimizer, _class.__name__, _class)

@@ -188,18 +188,20 @@ class Optimizer:
             if count > self.num_update:
                 self.num_update = count
 
-    def _factor(self, index, attribute, factors):
-        param = self.param_dict.get(index)
-        if param is not None:
-            return getattr(param, attribute)
-        if index in factors:
-            return factors[index]
-        return factors.get(self.idx2name.get(index), 1.0)
+    def _factors(self, indices, attribute, factors):
+        """The factors of the weights: of their Parameters, or by index or name."""
+        if len(self.param_dict) > 0:
+            try:
+                return [getattr(self.param_dict[i], attribute) for i in indices]
+            except KeyError:
+                pass
+        return [getattr(self.param_dict[i], attribute) if i in self.param_dict else
+                factors[i] if i in factors else factors.get(self.idx2name.get(i), 1.0) for i in indices]
 
     def _get_lrs(self, indices):
         """The learning rates of the weights `indices`."""
         lr = self.learning_rate
-        return [lr * self._factor(index, "lr_mult", self.lr_mult) for index in indices]
+        return [lr * factor for factor in self._factors(indices, "lr_mult", self.lr_mult)]
 
     def _get_lr(self, index):
         """The learning rate of the weight `index`."""
@@ -207,7 +209,9 @@ class Optimizer:
 
     def _get_wds(self, indices):
         """The weight decays of the weights `indices`."""
-        return [self.wd * self._factor(index, "wd_mult", self.wd_mult) for index in indices]
+        if self.wd == 0.0:
+            return [0.0] * len(indices)
+        return [self.wd * factor for factor in self._factors(indices, "wd_mult", self.wd_mult)]
 
     def _get_wd(self, index):
         """The weight decay of the weight `index`."""

@@ -55,6 +55,8 @@ class SGD(_MomentumOptimizer):
     Other arguments: see `Optimizer`. Several weights are updated in one call.
     """
 
+    _last_packed = None
+
     def __init__(self, momentum=0.0, lazy_update=True, **kwargs):
         super().__init__(momentum=momentum, **kwargs)
         self.lazy_update = lazy_update
@@ -69,27 +71,39 @@ class SGD(_MomentumOptimizer):
 
     def _update(self, index, weight, grad, state, with_master):
         if not isinstance(index, (list, tuple)):
-            index, weight, grad, state = [index], [weight], [grad], [state]
+            self._update_count(index)
+            self._update_one(weight, grad, state, self._get_lr(index), self._get_wd(index), with_master)
+            return
         self._update_count(index)
         lrs, wds = self._get_lrs(index), self._get_wds(index)
-        if len(index) > 1 and all(arr.stype == "default" for arr in (*weight, *grad)):
-            self._update_together(weight, grad, state, lrs, wds, with_master)
-        else:
+        operator, arrays = self._packed(weight, grad, state, with_master)
+        if operator is None:
             for args in zip(weight, grad, state, lrs, wds):
                 self._update_one(*args, with_master)
+        else:
+            operator(*arrays, out=list(weight), num_weights=len(weight), lrs=tuple(lrs), wds=tuple(wds),
+                     **self._common())
 
-    def _update_together(self, weights, grads, states, lrs, wds, with_master):
-        """One operator for all weights."""
-        columns = [weights, grads]
-        if with_master:
-            momenta, masters = zip(*states)
-            columns += [momenta, masters] if self.momentum > 0 else [masters]
-        elif self.momentum > 0:
-            columns.append(states)
-        name = "multi_" + ("mp_" if with_master else "") + ("sgd_mom_update" if self.momentum > 0 else "sgd_update")
-        arrays = [array for row in zip(*columns) for array in row]
-        getattr(nd, name)(*arrays, out=list(weights), num_weights=len(weights), lrs=tuple(lrs), wds=tuple(wds),
-                          **self._common())
+    def _packed(self, weights, grads, states, with_master):
+        """The operator for all weights and its inputs; (None, None) if one of them is sparse."""
+        last = self._last_packed
+        # An updater comes with the same tuples each time.
+        if last is not None and last[0] is weights and last[1] is grads and last[2] is states:
+            return last[3:]
+        operator, arrays = None, None
+        if all(arr.stype == "default" for arr in (*weights, *grads)):
+            columns = [weights, grads]
+            if with_master:
+                momenta, masters = zip(*states)
+                columns += [momenta, masters] if self.momentum > 0 else [masters]
+            elif self.momentum > 0:
+                columns.append(states)
+            kind = ("mp_" if with_master else "") + ("sgd_mom_update" if self.momentum > 0 else "sgd_update")
+            operator = getattr(nd, "multi_" + kind)
+            arrays = [array for row in zip(*columns) for array in row]
+        if isinstance(weights, tuple) and isinstance(grads, tuple) and isinstance(states, tuple):
+            self._last_packed = (weights, grads, states, operator, arrays)
+        return operator, arrays
 
     def _update_one(self, weight, grad, state, lr, wd, with_master):
         options = {"out": weight, "lr": lr, "wd": wd, **self._common()}
@@ -105,6 +119,11 @@ class SGD(_MomentumOptimizer):
             nd.sgd_update(weight, grad, **options)
         else:
             nd.sgd_mom_update(weight, grad, state, **options)
+
+    def __getstate__(self):
+        state = super().__getstate__()
+        state.pop("_last_packed", None)
+        return state
 
 
 @register

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from operator import is_
 
 from .. import ndarray as nd
 from .optimizer import Optimizer
@@ -17,6 +18,7 @@ class Updater:
         self.optimizer = optimizer
         self.states = {}
         self.states_synced = {}
+        self._last = None  # (gradients, weights, device number, groups) of the last call with lists
 
     @property
     def aggregate_updates(self):
@@ -28,7 +30,19 @@ class Updater:
             index, grad, weight = [index], [grad], [weight]
         if not index:
             return
-        self.optimizer._set_current_context(weight[0].context.device_id)
+        last = self._last
+        # A training loop comes with the same arrays each time.
+        if last is None or len(last[1]) != len(weight) or not (all(map(is_, last[0], grad))
+                                                               and all(map(is_, last[1], weight))):
+            last = self._prepare(index, grad, weight)
+        _, _, device_id, groups = last
+        optimizer = self.optimizer
+        optimizer._set_current_context(device_id)
+        for indices, grads, weights, states in groups:
+            optimizer.update_multi_precision(indices, weights, grads, states)
+
+    def _prepare(self, index, grad, weight):
+        """Find or make the states of the weights, and group what is updated together."""
         for i, w in zip(index, weight):
             if i not in self.states:
                 self.states[i] = self.optimizer.create_state_multi_precision(i, w)
@@ -36,23 +50,22 @@ class Updater:
             elif not self.states_synced[i]:
                 self.states[i] = self.sync_state_context(self.states[i], w.context)
                 self.states_synced[i] = True
-        if not self.aggregate_updates:
-            for i, g, w in zip(index, grad, weight):
-                self.optimizer.update_multi_precision(i, w, g, self.states[i])
-            return
+        groups = []
         for group in self._groups(index, grad, weight):
-            indices, grads, weights = zip(*group)
-            states = [self.states[i] for i in indices]
             if len(group) == 1:
-                self.optimizer.update_multi_precision(indices[0], weights[0], grads[0], states[0])
+                i, g, w = group[0]
+                groups.append((i, g, w, self.states[i]))
             else:
-                self.optimizer.update_multi_precision(list(indices), list(weights), list(grads), states)
+                indices, grads, weights = zip(*group)
+                groups.append((indices, grads, weights, tuple(self.states[i] for i in indices)))
+        self._last = (list(grad), list(weight), weight[0].context.device_id, groups)
+        return self._last
 
     def _groups(self, index, grad, weight):
         """Lists of (index, grad, weight) of one dtype, at most `aggregate_num` long; sparse gradients alone."""
         groups = {}
         for triple in zip(index, grad, weight):
-            if triple[1].stype != "default":
+            if not self.aggregate_updates or triple[1].stype != "default":
                 yield [triple]
                 continue
             group = groups.setdefault(triple[2].dtype, [])
@@ -75,6 +88,7 @@ class Updater:
         if isinstance(states, tuple) and len(states) == 2 and isinstance(states[1], Optimizer):
             states, self.optimizer = states
         self.states = states
+        self._last = None
         self.states_synced = dict.fromkeys(states, False)
 
     def get_states(self, dump_optimizer=False):

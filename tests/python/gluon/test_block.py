@@ -2,6 +2,7 @@
 """Blocks: names, registration, hooks, running eagerly and compiled, export and import."""
 import json
 import pickle
+import threading
 
 import numpy as np
 import pytest
@@ -429,3 +430,42 @@ def test_pickle():
     x = nd.ones((1, 3))
     expected = net(x).asnumpy()
     assert_allclose(pickle.loads(pickle.dumps(net))(x).asnumpy(), expected)
+
+
+def test_forward_from_many_threads():
+    net = small_net()
+    net.hybridize()
+    x = nd.random.uniform(shape=(3, 4))
+    expected = None
+    wrong = []
+
+    def serve():
+        for _ in range(20):
+            if not np.allclose(net(x).asnumpy(), expected, rtol=1e-5):
+                wrong.append(1)
+
+    twin = nn.HybridSequential()
+    twin.add(nn.Dense(5, activation="tanh"), nn.Dense(2))
+    twin.initialize()
+    twin(x)
+    net(x)
+    for source, target in zip(net.collect_params().values(), twin.collect_params().values()):
+        target.set_data(source.data())
+    expected = twin(x).asnumpy()
+    net.hybridize()  # the threads begin with the trace
+    threads = [threading.Thread(target=serve) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+def test_op_hook():
+    seen = []
+    net = small_net()
+    net(nd.ones((1, 3)))
+    net.hybridize()
+    net.register_op_hook(lambda name, operator, array: seen.append(str(name)))
+    net(nd.ones((1, 3)))
+    assert any("dense0_fwd" in name for name in seen) and any("dense1_fwd" in name for name in seen)
