@@ -7,6 +7,7 @@
 #include "symbol.h"
 #include "symbol/symbol.h"
 
+#include <nanobind/stl/string.h>
 #include <structmember.h>
 
 namespace nb = nanobind;
