@@ -20,7 +20,7 @@ constexpr size_t kMaxInputs = 12;
 // Elementwise over its output's shape, with the usual broadcasting rules.
 bool fusable(const Node& node, const GraphSpecs& specs) {
   const ElementwiseInfo* info = elementwise_info(*node.op);
-  if (!info || reads_only_shape(node) || node.num_all_outputs() != 1 || !node.op->inputs.mutated.empty() ||
+  if (!info || reads_only_shape(node) || node.num_all_outputs() != 1 || node.op->inputs.mutates_any() ||
       node.inputs.empty())
     return false;
   const TensorSpec& out = specs.of.at(&node)[0];

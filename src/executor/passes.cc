@@ -8,7 +8,7 @@ namespace mxnet {
 
 namespace {
 
-bool has_effects(const Node& node) { return node.op->flags.random || !node.op->inputs.mutated.empty(); }
+bool has_effects(const Node& node) { return node.op->flags.random || node.op->inputs.mutates_any(); }
 
 // Rebuilds the graph node by node. `visit` gets each operator node with its inputs already replaced and returns the
 // node that stands for it, with the same outputs; the second argument is the original.

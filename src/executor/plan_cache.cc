@@ -30,7 +30,7 @@ PlanCache::PlanCache(const Symbol& symbol) : symbol_(symbol), variables_(graph_i
   for (const Node* node : topological_order(symbol_.entries())) {
     if (node->is_variable()) continue;
     plannable_ = plannable_ && !node->op->data_shape;
-    for (size_t i = 0; i < node->inputs.size() && !node->op->inputs.mutated.empty(); ++i) {
+    for (size_t i = 0; i < node->inputs.size() && node->op->inputs.mutates_any(); ++i) {
       if (!node->op->is_mutated(*node->params, static_cast<int>(i))) continue;
       const auto at = std::find(variables_.begin(), variables_.end(), node->inputs[i].node.get());
       if (at != variables_.end()) mutated_[static_cast<size_t>(at - variables_.begin())] = true;

@@ -19,7 +19,8 @@ struct alignas(64) Block {
   uint32_t v[4][kLanes];
 };
 
-inline void philox_block(const random::Stream& s, int64_t block, Block& c) {
+// Not inlined: the compiler vectorizes the loops of this function alone, not those of a larger one.
+[[gnu::noinline]] void philox_block(const random::Stream& s, int64_t block, Block& c) {
   const uint64_t first = s.base + static_cast<uint64_t>(block) * kPositions;
   for (int i = 0; i < kLanes; ++i) {
     const uint64_t position = first + static_cast<uint64_t>(i);
