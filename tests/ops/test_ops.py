@@ -88,6 +88,13 @@ def test_inplace(rec, sample):
     harness.check_inplace(rec, sample)
 
 
+@pytest.mark.parametrize(
+    "rec,sample", first_cases(lambda rec, sample: bool(sample.inputs) and sample.inputs[0].ndim > 0)
+)
+def test_empty(rec, sample):
+    harness.check_empty(rec, sample)
+
+
 @pytest.mark.parametrize("rec,sample", cases(lambda rec, sample: rec.symbolic))
 def test_symbol(rec, sample):
     harness.check_symbol(rec, sample)
