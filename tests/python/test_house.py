@@ -2,6 +2,7 @@
 """What a program can check of the house: map, include order, sizes, stubs, and that each tool explains itself."""
 
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -49,3 +50,11 @@ def test_version_has_one_source():
     assert mx.__version__ == mx.libinfo.__version__
     line = next(line for line in (ROOT / "python/mxnet/libinfo.py").read_text().splitlines() if "__version__ =" in line)
     assert mx.__version__ in line
+
+
+def test_every_setting_is_documented():
+    page = (ROOT / "docs/guide/env.md").read_text()
+    sources = [ROOT / "src/base/env.cc", *(ROOT / "python/mxnet").rglob("*.py")]
+    read = {name for path in sources for name in re.findall(r'"(MXNET_[A-Z_]+)"', path.read_text())}
+    assert "MXNET_ENGINE_TYPE" in read
+    assert sorted(name for name in read if f"`{name}" not in page) == []
