@@ -59,4 +59,4 @@ wheel:  ## a wheel in dist/
 	$(PYTHON) -m pip wheel --no-deps -w dist .
 
 clean:  ## remove build results
-	rm -rf build build-asan build-tsan build-ubsan dist python/mxnet/libmxnet.so python/mxnet/_core/_ext.*.so
+	rm -rf build build-*/ dist python/mxnet/libmxnet.so python/mxnet/_core/_ext.*.so
