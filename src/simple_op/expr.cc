@@ -25,6 +25,10 @@ Expr truth(Fn comparison, const Expr& a, const Expr& b) { return Expr::call(comp
 // ---- derivatives: d fn(a) / da, where y is the node fn(a) -----------------------------------------------------------
 constexpr double kLn2 = 0.69314718055994531, kLn10 = 2.3025850929940457;
 
+Expr normal_density(const Expr& a) {
+  return 0.39894228040143268 * apply(Fn::exp, apply(Fn::square, a) * -0.5);
+}
+
 Expr unary_slope(Fn fn, const Expr& a, const Expr& y) {
   switch (fn) {
     case Fn::copy: return 1.0;
@@ -69,10 +73,8 @@ Expr unary_slope(Fn fn, const Expr& a, const Expr& y) {
       const Expr t = apply(Fn::tanh, apply(Fn::softrelu, a));
       return t + a * (apply(Fn::sigmoid, a) * (1.0 - apply(Fn::square, t)));
     }
-    case Fn::gelu: {
-      const Expr p = 0.5 * (apply(Fn::erf, a * 0.70710678118654752) + 1.0);
-      return p + a * (0.39894228040143268 * apply(Fn::exp, apply(Fn::square, a) * -0.5));
-    }
+    case Fn::gelu: return apply(Fn::normal_cdf, a) + a * normal_density(a);
+    case Fn::normal_cdf: return normal_density(a);
     default: return {};
   }
 }

@@ -16,7 +16,7 @@ enum class Fn : uint8_t {
   copy, negative, abs, sign, rint, ceil, floor, trunc, round, square, sqrt, rsqrt, cbrt, rcbrt, reciprocal,
   exp, log, log10, log2, log1p, expm1, sin, cos, tan, arcsin, arccos, arctan, sinh, cosh, tanh, arcsinh, arccosh,
   arctanh, degrees, radians, gamma, gammaln, digamma, trigamma, erf, erfinv, sigmoid, softsign, relu, softrelu, mish,
-  gelu, logical_not, isnan, isinf, isfinite,
+  gelu, normal_cdf, logical_not, isnan, isinf, isfinite,
   // of two
   add, sub, mul, div, mod, power, maximum, minimum, hypot, arctan2, equal, not_equal, greater, greater_equal, lesser,
   lesser_equal, logical_and, logical_or, logical_xor, leaky, unless_nan,

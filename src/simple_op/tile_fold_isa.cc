@@ -68,11 +68,11 @@ MX_INLINE T fold_block(const T* x, int64_t n) {
     }
     for (; i + L <= n; i += L) a0 = combine<c>(a0, load(x + i));
     r = fold(combine<c>(combine<c>(a0, a1), combine<c>(a2, a3)),
-             [](T p, T q) MX_LAMBDA_INLINE { return combine_one<c>(p, q); });
+             [](Vec<T> p, Vec<T> q) MX_LAMBDA_INLINE { return combine<c>(p, q); });
   } else if (n >= L) {
     Vec<T> a = load(x);
     for (i = L; i + L <= n; i += L) a = combine<c>(a, load(x + i));
-    r = fold(a, [](T p, T q) MX_LAMBDA_INLINE { return combine_one<c>(p, q); });
+    r = fold(a, [](Vec<T> p, Vec<T> q) MX_LAMBDA_INLINE { return combine<c>(p, q); });
   } else {
     r = x[0];
     i = 1;

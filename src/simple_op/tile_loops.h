@@ -9,22 +9,20 @@
 
 namespace mxnet::MX_ISA {
 
-// An operand: a run of elements, or one element for all (a vector of copies that is never stepped over).
+// An operand: a run of elements, or one element for all, of which `copies` is a vector that is never stepped over.
 template <typename T>
 struct Operand {
-  MX_INLINE Operand(const void* address, bool scalar) : p(static_cast<const T*>(address)), step(1) {
-    if (scalar) {
-      copies = splat(*p);
-      p = reinterpret_cast<const T*>(&copies);
-      step = 0;
-    }
+  MX_INLINE Operand(const void* address, bool scalar, Vec<T>& copies)
+      : p(static_cast<const T*>(address)), step(scalar ? 0 : 1) {
+    if (!scalar) return;
+    copies = splat(*p);
+    p = reinterpret_cast<const T*>(&copies);
   }
   MX_INLINE Vec<T> at(int64_t i) const { return load(p + i * step); }
   MX_INLINE Vec<T> first(int64_t n) const { return step ? load_part(p, n) : load(p); }
 
   const T* p;
   int64_t step;
-  Vec<T> copies;
 };
 
 // The last, overlapping vector is read before the loop writes: so `out` may be an operand.
@@ -32,7 +30,8 @@ template <Fn f, typename T>
 void tile_unary(void* out, const void* a, const void*, const void*, int64_t n, unsigned scalars) {
   constexpr int64_t L = kLanes<T>;
   T* o = static_cast<T*>(out);
-  const Operand<T> x(a, scalars & 1);
+  Vec<T> copies;
+  const Operand<T> x(a, scalars & 1, copies);
   const auto of = [](Vec<T> v) MX_LAMBDA_INLINE { return Formula<f>::of(v, v, v); };
   if (n < L) return n > 0 ? store_part(o, of(x.first(n)), n) : void();
   const int64_t last = n - L;
@@ -45,7 +44,8 @@ template <Fn f, typename T>
 void tile_binary(void* out, const void* a, const void* b, const void*, int64_t n, unsigned scalars) {
   constexpr int64_t L = kLanes<T>;
   T* o = static_cast<T*>(out);
-  const Operand<T> x(a, scalars & 1), y(b, scalars & 2);
+  Vec<T> copies_x, copies_y;
+  const Operand<T> x(a, scalars & 1, copies_x), y(b, scalars & 2, copies_y);
   const auto of = [](Vec<T> v, Vec<T> w) MX_LAMBDA_INLINE { return Formula<f>::of(v, w, w); };
   if (n < L) return n > 0 ? store_part(o, of(x.first(n), y.first(n)), n) : void();
   const int64_t last = n - L;
@@ -58,7 +58,8 @@ template <Fn f, typename T>
 void tile_ternary(void* out, const void* a, const void* b, const void* c, int64_t n, unsigned scalars) {
   constexpr int64_t L = kLanes<T>;
   T* o = static_cast<T*>(out);
-  const Operand<T> x(a, scalars & 1), y(b, scalars & 2), z(c, scalars & 4);
+  Vec<T> copies_x, copies_y, copies_z;
+  const Operand<T> x(a, scalars & 1, copies_x), y(b, scalars & 2, copies_y), z(c, scalars & 4, copies_z);
   if (n < L) return n > 0 ? store_part(o, Formula<f>::of(x.first(n), y.first(n), z.first(n)), n) : void();
   const int64_t last = n - L;
   const Vec<T> tail_x = x.at(last), tail_y = y.at(last), tail_z = z.at(last);

@@ -92,6 +92,7 @@ const bool registered = [] {
       {Fn::trigamma, "_trigamma", "The derivative of the digamma function.", zero},
       {Fn::softrelu, "_softrelu", "log(1 + exp(x))."},
       {Fn::gelu, "_gelu", "x times the normal distribution function of x."},
+      {Fn::normal_cdf, "_normal_cdf", "The distribution function of the normal distribution."},
   };
   for (const UnaryDef& def : helpers) add_unary(def, kHidden);
 

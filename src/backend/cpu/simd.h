@@ -147,18 +147,25 @@ MX_INLINE bool any(V mask) {
 #endif
 }
 
+template <int Width, typename V>
+MX_INLINE V swap_halves(V v) {  // lane i and lane i ^ Width change places
+  Mask<V> order{};
+  for (int i = 0; i < kLanes<Lane<V>>; ++i) order[i] = static_cast<Lane<Mask<V>>>(i ^ Width);
+  return __builtin_shuffle(v, order);
+}
+// Combines all lanes pairwise by f(V, V), in a fixed order.
+template <int Width, typename V, typename F>
+MX_INLINE V fold_halves(V v, F f) {
+  if constexpr (Width == 0) return v;
+  else return fold_halves<Width / 2>(f(v, swap_halves<Width>(v)), f);
+}
 template <typename V, typename F>
-MX_INLINE Lane<V> fold(V v, F f) {  // pairwise over the lanes, in a fixed order
-  Lane<V> lanes[kLanes<Lane<V>>];
-  __builtin_memcpy(lanes, &v, sizeof v);
-  for (int width = kLanes<Lane<V>> / 2; width > 0; width /= 2) {
-    for (int i = 0; i < width; ++i) lanes[i] = f(lanes[i], lanes[i + width]);
-  }
-  return lanes[0];
+MX_INLINE Lane<V> fold(V v, F f) {
+  return fold_halves<kLanes<Lane<V>> / 2>(v, f)[0];
 }
 
 // ---- arithmetic ---------------------------------------------------------------------------------------------------
-// b where a < b is false because one of them is NaN, as the hardware does; see maximum() for the operator.
+// b where one of the two is NaN.
 template <typename V>
 MX_INLINE V vmin(V a, V b) {
   return a < b ? a : b;
@@ -167,6 +174,15 @@ template <typename V>
 MX_INLINE V vmax(V a, V b) {
   return a > b ? a : b;
 }
+#if defined(__AVX512F__)
+MX_INLINE F32 vmin(F32 a, F32 b) { return (F32)_mm512_min_ps((__m512)a, (__m512)b); }
+MX_INLINE F32 vmax(F32 a, F32 b) { return (F32)_mm512_max_ps((__m512)a, (__m512)b); }
+#elif defined(__AVX2__)
+MX_INLINE F32 vmin(F32 a, F32 b) { return (F32)_mm256_min_ps((__m256)a, (__m256)b); }
+MX_INLINE F32 vmax(F32 a, F32 b) { return (F32)_mm256_max_ps((__m256)a, (__m256)b); }
+#endif
+// x within [low, high]; NaN stays.
+MX_INLINE F32 limit(F32 x, float low, float high) { return vmax(splat(low), vmin(splat(high), x)); }
 
 template <typename V>
 MX_INLINE V vabs(V x) {

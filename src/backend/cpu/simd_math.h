@@ -8,30 +8,48 @@
 
 namespace mxnet::MX_ISA {
 
-// c[0] + c[1] x + c[2] x^2 + ...
+// c[0] + c[1] x + c[2] x^2 + ... by Estrin's scheme: halves that do not wait for each other.
+template <int First, int Count, typename V, int N>
+MX_INLINE V polynomial_part(const V (&powers)[5], const Lane<V> (&c)[N]) {
+  if constexpr (Count == 1) {
+    return V{} + c[First];
+  } else if constexpr (Count == 2) {
+    return powers[0] * c[First + 1] + c[First];
+  } else {
+    constexpr int level = Count > 8 ? 3 : Count > 4 ? 2 : 1, low = 1 << level;
+    return polynomial_part<First + low, Count - low>(powers, c) * powers[level] + polynomial_part<First, low>(powers, c);
+  }
+}
 template <typename V, int N>
 MX_INLINE V polynomial(V x, const Lane<V> (&c)[N]) {
-  V r = V{} + c[N - 1];
-#pragma GCC unroll 16
-  for (int i = N - 2; i >= 0; --i) r = r * x + c[i];
-  return r;
+  static_assert(N <= 16);
+  V powers[5];
+  powers[0] = x;
+  for (int i = 1; i < 5; ++i) powers[i] = powers[i - 1] * powers[i - 1];
+  return polynomial_part<0, N>(powers, c);
 }
 
 // ---- exponentials of floats ---------------------------------------------------------------------------------------
 MX_INLINE F32 exp2_int(I32 n) { return (F32)((n + 127) << 23); }
 
+// p * 2^n for whole n; results below the normal range are reached.
+MX_INLINE F32 scale(F32 p, F32 n) {
+#if defined(__AVX512F__)
+  return (F32)_mm512_scalef_ps((__m512)p, (__m512)n);
+#else
+  const I32 k = __builtin_convertvector(n, I32), half = k >> 1;
+  return p * exp2_int(half) * exp2_int(k - half);
+#endif
+}
+
 MX_INLINE F32 vexp(F32 x) {
-  // Past these the result is infinite or zero anyway; NaN fails both comparisons and stays.
-  F32 y = x > 89.0f ? splat(89.0f) : x;
-  y = y < -104.0f ? splat(-104.0f) : y;
+  const F32 y = limit(x, -104.0f, 89.0f);  // past these the result is infinite or zero anyway
   const F32 n = vrint(y * 1.44269504f);
   const F32 r = (y - n * 0.693359375f) + n * 2.12194440e-4f;
   constexpr float c[] = {5.000000081e-01f, 1.666666687e-01f, 4.166625860e-02f,
                          8.333263003e-03f, 1.394696008e-03f, 1.991921144e-04f};
   const F32 p = polynomial(r, c) * (r * r) + r + 1.0f;
-  const I32 k = __builtin_convertvector(n, I32);
-  const I32 half = k >> 1;  // two factors, so that results below the normal range are reached
-  return p * exp2_int(half) * exp2_int(k - half);
+  return scale(p, n);
 }
 
 MX_INLINE F32 vlog(F32 x) {
@@ -65,7 +83,7 @@ MX_INLINE F32 vtanh(F32 x) {
   return a < 0.625f ? small : with_sign(big, x);
 }
 
-// exp(-x^2) * q(x) = 1 - erf(x) for x >= 2/3, relatively exact to 1e-6 down to where it vanishes.
+// 1 - erf(x) for x >= 2/3 as exp(-x^2) times something smooth.
 MX_INLINE F32 erfc_tail(F32 x) {
   constexpr float c[] = {-1.265533891e+00f, 1.000649507e+00f,  3.665790428e-01f, 1.456765577e-01f,  -3.766653678e-01f,
                          7.413091678e-01f,  -1.840595949e+00f, 2.144320196e+00f, -1.161346350e+00f, 2.456143878e-01f};
@@ -79,15 +97,20 @@ MX_INLINE F32 erf_small(F32 x) {  // |x| <= 0.8
 }
 MX_INLINE F32 verf(F32 x) {
   const F32 a = vabs(x);
-  return a < 0.75f ? erf_small(x) : (x != x ? x : with_sign(1.0f - erfc_tail(vmin(a, splat(10.0f))), x));
+  return a < 0.75f ? erf_small(x) : (x != x ? x : with_sign(1.0f - erfc_tail(vmin(splat(10.0f), a)), x));
 }
-MX_INLINE F32 vgelu(F32 x) {  // x * P(N(0, 1) < x)
-  const F32 t = x * 0.707106781f, a = vabs(t);
-  const F32 tail = 0.5f * erfc_tail(vmin(a, splat(14.0f)));
-  const F32 inner = 0.5f + 0.5f * erf_small(t);
-  const F32 p = a < 0.75f ? inner : (t < 0.0f ? tail : 1.0f - tail);
-  return x == -__builtin_inff() ? F32{} : x * p;
+// The normal distribution function, 0.5 + 0.5 erf(x / sqrt(2)), within 2e-7: a quotient of polynomials in x^2.
+MX_INLINE F32 vnormal_cdf(F32 x) {
+  constexpr float p[] = {1.128379145e+00f, 1.907842209e-01f, 5.279033828e-02f,
+                         3.779625718e-03f, 2.848089188e-04f, 2.041967288e-06f};
+  constexpr float q[] = {1.000000000e+00f, 5.024108330e-01f, 1.142576840e-01f,
+                         1.499747102e-02f, 1.165216579e-03f, 3.800405477e-05f};
+  const F32 t = limit(x * 0.707106781f, -3.92f, 3.92f);  // erf is 1 from here on
+  const F32 z = t * t;
+  const F32 y = 0.5f + 0.5f * t * (polynomial(z, p) / polynomial(z, q));
+  return x < -5.54371f ? F32{} : vmin(splat(1.0f), y);
 }
+MX_INLINE F32 vgelu(F32 x) { return x == -__builtin_inff() ? F32{} : x * vnormal_cdf(x); }
 
 // ---- doubles, good for floats: relative error below 1e-9 ----------------------------------------------------------
 MX_INLINE F64 exp2_int(I64 n) { return (F64)((n + 1023) << 52); }
@@ -311,10 +334,8 @@ MX_INLINE F64 vsigmoid(F64 x) {
   return (x >= 0.0 ? splat(1.0) : e) / (1.0 + e);
 }
 MX_INLINE F64 verf(F64 x) { return by_lane(x, MX_LIBM(erf)); }
-MX_INLINE F64 vgelu(F64 x) {
-  const F64 y = 0.5 * x * by_lane(x * -0.70710678118654752, MX_LIBM(erfc));
-  return x == -__builtin_inf() ? F64{} : y;
-}
+MX_INLINE F64 vnormal_cdf(F64 x) { return 0.5 * by_lane(x * -0.70710678118654752, MX_LIBM(erfc)); }
+MX_INLINE F64 vgelu(F64 x) { return x == -__builtin_inf() ? F64{} : x * vnormal_cdf(x); }
 MX_INLINE F64 vexpm1(F64 x) { return by_lane(x, MX_LIBM(expm1)); }
 MX_INLINE F64 vlog1p(F64 x) { return by_lane(x, MX_LIBM(log1p)); }
 MX_INLINE F64 vsin(F64 x) { return by_lane(x, MX_LIBM(sin)); }
