@@ -23,6 +23,7 @@ bool fusable(const Node& node, const GraphSpecs& specs) {
   if (!info || reads_only_shape(node) || node.num_all_outputs() != 1 || node.op->inputs.mutates_any() ||
       node.inputs.empty())
     return false;
+  if (info->fusible && !info->fusible(*node.params)) return false;
   const TensorSpec& out = specs.of.at(&node)[0];
   if (out.shape.size() == 0) return false;
   std::vector<TensorSpec> in;

@@ -25,9 +25,7 @@ Expr truth(Fn comparison, const Expr& a, const Expr& b) { return Expr::call(comp
 // ---- derivatives: d fn(a) / da, where y is the node fn(a) -----------------------------------------------------------
 constexpr double kLn2 = 0.69314718055994531, kLn10 = 2.3025850929940457;
 
-Expr normal_density(const Expr& a) {
-  return 0.39894228040143268 * apply(Fn::exp, apply(Fn::square, a) * -0.5);
-}
+Expr normal_density(const Expr& a) { return 0.39894228040143268 * apply(Fn::exp, apply(Fn::square, a) * -0.5); }
 
 Expr unary_slope(Fn fn, const Expr& a, const Expr& y) {
   switch (fn) {

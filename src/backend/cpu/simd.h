@@ -156,8 +156,10 @@ MX_INLINE V swap_halves(V v) {  // lane i and lane i ^ Width change places
 // Combines all lanes pairwise by f(V, V), in a fixed order.
 template <int Width, typename V, typename F>
 MX_INLINE V fold_halves(V v, F f) {
-  if constexpr (Width == 0) return v;
-  else return fold_halves<Width / 2>(f(v, swap_halves<Width>(v)), f);
+  if constexpr (Width == 0)
+    return v;
+  else
+    return fold_halves<Width / 2>(f(v, swap_halves<Width>(v)), f);
 }
 template <typename V, typename F>
 MX_INLINE Lane<V> fold(V v, F f) {

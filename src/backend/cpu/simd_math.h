@@ -17,7 +17,8 @@ MX_INLINE V polynomial_part(const V (&powers)[5], const Lane<V> (&c)[N]) {
     return powers[0] * c[First + 1] + c[First];
   } else {
     constexpr int level = Count > 8 ? 3 : Count > 4 ? 2 : 1, low = 1 << level;
-    return polynomial_part<First + low, Count - low>(powers, c) * powers[level] + polynomial_part<First, low>(powers, c);
+    return polynomial_part<First + low, Count - low>(powers, c) * powers[level] +
+           polynomial_part<First, low>(powers, c);
   }
 }
 template <typename V, int N>
