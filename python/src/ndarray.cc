@@ -61,6 +61,15 @@ void wait_to_read(const NDArray& array) {
   array.wait_to_read();
 }
 
+void wait_for_values(const NDArray& array) {
+  if (autograd::is_tracing()) {
+    fail(ErrorKind::not_supported,
+         "the value of an array was read while the program is traced into a graph, which "
+         "cannot depend on values");
+  }
+  wait_to_read(array);
+}
+
 bool add_ndarray_type(PyObject* module) {
   static PyType_Slot slots[96];
   size_t n = 0;

@@ -44,6 +44,8 @@ int ndarray_getbuffer(PyObject* self, Py_buffer* view, int flags);
 void ndarray_releasebuffer(PyObject* self, Py_buffer* view);
 // Waits with the interpreter lock released.
 void wait_to_read(const NDArray& array);
+// The same before values leave for Python; refused while the thread traces a graph.
+void wait_for_values(const NDArray& array);
 
 // numpy.ndarray with a copy of the contents.
 PyRef to_numpy(const NDArray& array);

@@ -285,7 +285,7 @@ PyRef to_numpy(const NDArray& array) {
   const PyRef shape = shape_tuple(array.shape());
   const PyRef dtype = dtype_object(array.dtype());
   PyRef result = checked(PyObject_CallFunctionObjArgs(empty, shape.get(), dtype.get(), nullptr));
-  wait_to_read(array);
+  wait_for_values(array);
   if (array.size() == 0) return result;
   Py_buffer buffer;
   // Fresh, contiguous and of the right size: no format is asked for, so structured dtypes pass too.

@@ -142,7 +142,7 @@ PyRef single(PyObject* self) {
     fail(ErrorKind::value, "only an array of one element can become a Python number, this one has shape ",
          array.shape());
   }
-  wait_to_read(array);
+  wait_for_values(array);
   return dispatch(array.dtype(), [&]<typename T>(TypeTag<T>) {
     const T value = *static_cast<const T*>(array.data());
     if constexpr (std::is_same_v<T, bool>)

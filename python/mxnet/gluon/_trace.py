@@ -214,3 +214,21 @@ class CompiledGraph:
     def register_op_hook(self, callback, monitor_all):
         """Call `callback(name, operator, array)` for every output (and input) of every node."""
         self._op._register_op_hook(callback, monitor_all)
+
+
+class UncompiledGraph:
+    """Stands in for a `CompiledGraph` where the program cannot be traced: runs the block operator by operator."""
+
+    is_simple = False
+
+    def __init__(self, block, nesting, reason):
+        self._block = block
+        self._nesting = (tuple, 1) if nesting == 1 else nesting
+        warnings.warn(f"{type(block).__name__} cannot be compiled and runs operator by operator: {reason}",
+                      stacklevel=7)
+
+    def __call__(self, arrays):
+        return self._block._run_eager(*regroup(arrays, self._nesting))
+
+    def register_op_hook(self, callback, monitor_all):
+        """There is no graph to watch."""

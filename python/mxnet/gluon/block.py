@@ -17,6 +17,7 @@ from collections import OrderedDict
 from .. import autograd, initializer
 from .. import ndarray as nd
 from .. import symbol as sym
+from ..base import MXNetError
 from ..ndarray import NDArray
 from ..symbol import Symbol
 from . import _trace, parameter
@@ -458,12 +459,11 @@ class HybridBlock(Block):
         """What a trace on arrays depends on."""
         return nesting, autograd.is_training(), tuple((arr.shape, arr.dtype, arr.context) for arr in arrays)
 
-    def _build_graph(self, key, args):
+    def _build_graph(self, key, nesting, args):
         with self._build_lock:
             graph = self._graphs.get(key)
             if graph is None:
-                params = {param.name: param for param in self.collect_params().values()}
-                graph = _trace.CompiledGraph(*self._trace_initialized(*args), params, self._flags)
+                graph = self._compile(nesting, args)
                 if self._op_hook:
                     graph.register_op_hook(*self._op_hook)
                 self._graphs[key] = graph
@@ -471,6 +471,16 @@ class HybridBlock(Block):
                 if graph.is_simple and type(self).forward in (HybridBlock.forward, SymbolBlock.forward):
                     self._simple_graph = graph
             return graph
+
+    def _compile(self, nesting, args):
+        try:
+            traced = self._trace_initialized(*args)
+        except MXNetError as error:
+            if not self._needs_arrays():
+                raise
+            return _trace.UncompiledGraph(self, nesting, error)
+        params = {param.name: param for param in self.collect_params().values()}
+        return _trace.CompiledGraph(*traced, params, self._flags)
 
     def _trace_initialized(self, *args):
         """A trace, after parameters that waited for their shape got it."""
@@ -492,7 +502,7 @@ class HybridBlock(Block):
         key = self._signature(arrays, nesting) if self._needs_arrays() else nesting
         graph = self._graphs.get(key)
         if graph is None:
-            graph = self._build_graph(key, args)
+            graph = self._build_graph(key, nesting, args)
         return graph(arrays)
 
     def infer_shape(self, *args):
@@ -576,8 +586,9 @@ class HybridBlock(Block):
         return self._run_eager(*args)
 
     def _run_eager(self, *args):
+        """Run on arrays, operator by operator."""
         if not self._writes_forward:
-            return self.forward(*args)
+            return self.hybrid_forward(nd, *args, **self._params_on(*args))
         try:
             return self.forward(*args)
         except DeferredInitializationError:
@@ -736,7 +747,7 @@ class SymbolBlock(HybridBlock):
                              f"got {len(arrays)}")
         graph = self._graphs.get(len(arrays))
         if graph is None:
-            graph = self._build_graph(len(arrays), args)
+            graph = self._build_graph(len(arrays), None, args)
         return graph(arrays)
 
     def reset_ctx(self, ctx):

@@ -314,6 +314,21 @@ def test_forward_with_its_own_infer_shape():
         assert net.weight.shape == (3, 2)
 
 
+@pytest.mark.parametrize("decide", [lambda x: float(x.sum().asscalar()) > 0, lambda x: x.sum() > 0,
+                                    lambda x: x.asnumpy().sum() > 0])
+def test_forward_that_looks_at_values_is_not_compiled(decide):
+    class Decides(gluon.HybridBlock):
+        def forward(self, x):
+            return x * 2 if decide(x) else x * 3
+
+    net = nn.HybridSequential()
+    net.add(Decides(), nn.Flatten())
+    net.hybridize()
+    with pytest.warns(UserWarning, match="cannot be compiled"):
+        assert net(nd.array([[1.0]])).asscalar() == 2
+    assert net(nd.array([[-1.0]])).asscalar() == -3
+
+
 # --- files
 
 def test_export_and_import(tmp_path):
