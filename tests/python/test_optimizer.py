@@ -31,6 +31,42 @@ def test_three_updates(name, kwargs, expected):
     assert optimizer.num_update == (0 if name == "test" else 3)
 
 
+@pytest.mark.parametrize("name, kwargs, expected", [
+    ("adagrad", {}, [0.973038, -1.973038, 0.473038]),
+    ("adagrad", {"wd": 0.1, "clip_gradient": 0.8, "rescale_grad": 0.5}, [0.97007, -1.969087, 0.475684]),
+    ("adagrad", {"learning_rate": 0.05, "wd": 0.2}, [0.836931, -1.80723, 0.351781]),
+    ("rmsprop", {}, [0.99139, -1.99139, 0.49139]),
+    ("rmsprop", {"wd": 0.1, "clip_gradient": 0.8, "rescale_grad": 0.5}, [0.991652, -1.992413, 0.492623]),
+    ("rmsprop", {"centered": True, "wd": 0.05, "clip_weights": 0.9}, [0.885487, -0.885462, 0.482049]),
+    ("adadelta", {}, [0.961841, -1.961826, 0.461825]),
+    ("adadelta", {"wd": 0.1, "clip_gradient": 0.8, "rescale_grad": 0.5}, [0.694061, -1.426609, 0.33673]),
+    ("adadelta", {"learning_rate": 0.05, "wd": 0.2}, [0.479993, -0.991981, 0.22398]),
+    ("adamax", {}, [0.995094, -1.995094, 0.495094]),
+    ("adamax", {"wd": 0.1, "clip_gradient": 0.8, "rescale_grad": 0.5}, [0.994862, -1.994193, 0.494]),
+    ("adamax", {"learning_rate": 0.05, "wd": 0.2}, [0.87121, -1.873439, 0.376748]),
+    ("nadam", {}, [0.997019, -1.997019, 0.497019]),
+    ("nadam", {"wd": 0.1, "clip_gradient": 0.8, "rescale_grad": 0.5}, [0.997104, -1.997358, 0.497428]),
+    ("nadam", {"learning_rate": 0.05, "wd": 0.2}, [0.855479, -1.85378, 0.351362]),
+    ("ftrl", {}, [0.12861, -0.824428, 0.122509]),
+    ("ftrl", {"wd": 0.1, "clip_gradient": 0.8, "rescale_grad": 0.5}, [0.06458, -0.551918, 0.10549]),
+    ("ftrl", {"learning_rate": 0.05, "wd": 0.2}, [0.178225, -0.907526, 0.227033]),
+    ("signum", {}, [0.97, -1.97, 0.47]),
+    ("signum", {"wd": 0.1, "clip_gradient": 0.8, "rescale_grad": 0.5}, [0.97, -1.97, 0.47]),
+    ("signum", {"momentum": 0.0, "wd": 0.1}, [0.967033, -1.964036, 0.468532]),
+    ("signum", {"wd_lh": 0.1}, [0.967033, -1.964036, 0.468532]),
+    ("ftml", {}, [0.975012, -1.975012, 0.475012]),
+    ("ftml", {"wd": 0.1, "clip_gradient": 0.8, "rescale_grad": 0.5}, [0.975808, -1.978035, 0.478648]),
+    ("ftml", {"learning_rate": 0.05, "wd": 0.2}, [0.879228, -1.877695, 0.375453]),
+])
+def test_adaptive_optimizers(name, kwargs, expected):
+    optimizer = mx.optimizer.create(name, **kwargs)
+    weight = nd.array([1.0, -2.0, 0.5])
+    state = optimizer.create_state(0, weight)
+    for i in range(3):
+        optimizer.update(0, weight, nd.array([0.3, -1.0, 2.0]) * (i + 1), state)
+    assert_allclose(weight.asnumpy(), expected, rtol=1e-5, atol=1e-6)
+
+
 @pytest.mark.parametrize("kwargs", [{}, {"momentum": 0.9}, {"momentum": 0.9, "wd": 0.1, "clip_gradient": 0.4}])
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
 def test_many_weights_at_once(kwargs, dtype):

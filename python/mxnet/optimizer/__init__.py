@@ -3,14 +3,16 @@
 from . import optimizer
 from .optimizer import Optimizer, Test, create, register
 from .adam import Adam
+from .adaptive import AdaDelta, AdaGrad, Adamax, Ftrl, FTML, Nadam, RMSProp, Signum
 from .sgd import NAG, SGD, ccSGD
 from .updater import Updater, get_updater
 
-__all__ = ["Adam", "NAG", "Optimizer", "SGD", "Test", "Updater", "ccSGD", "create", "get_updater", "register"]
+__all__ = ["AdaDelta", "AdaGrad", "Adam", "Adamax", "FTML", "Ftrl", "NAG", "Nadam", "Optimizer", "RMSProp", "SGD",
+           "Signum", "Test", "Updater", "ccSGD", "create", "get_updater", "register"]
 
 opt_registry = Optimizer.opt_registry
 
 # Saved states name a class by its module: `mxnet.optimizer.optimizer` in the files of every MXNet.
-for _class in (Adam, NAG, SGD, Updater, ccSGD):
+for _class in (AdaDelta, AdaGrad, Adam, Adamax, FTML, Ftrl, NAG, Nadam, RMSProp, SGD, Signum, Updater, ccSGD):
     _class.__module__ = optimizer.__name__
     setattr(optimizer, _class.__name__, _class)
