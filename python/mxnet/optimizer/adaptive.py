@@ -70,8 +70,8 @@ class AdaDelta(_WithGradient):
 class RMSProp(Optimizer):
     """Steps divided by the root of the running mean of squared gradients (Tieleman and Hinton).
 
-    `gamma1` is the decay of the means. With `centered` the squared mean is subtracted from the mean square (Graves), and
-    `gamma2` is the momentum. `clip_weights` limits the weights afterwards.
+    `gamma1` is the decay of the means. With `centered` the squared mean is subtracted from the mean square (Graves),
+    and `gamma2` is the momentum. `clip_weights` limits the weights afterwards.
     """
 
     def __init__(self, learning_rate=0.001, gamma1=0.9, gamma2=0.9, epsilon=1e-8, centered=False, clip_weights=None,
