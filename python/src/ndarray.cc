@@ -6,6 +6,8 @@
 #include <array>
 #include <new>
 
+#include "autograd/tape.h"
+
 namespace mxnet::python {
 
 PyTypeObject* ndarray_base = nullptr;

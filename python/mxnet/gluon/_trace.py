@@ -168,11 +168,11 @@ class CompiledGraph:
         for var in self.inputs:
             if var.name not in used:
                 warnings.warn(f"The {var.name} input to HybridBlock is not used by any computation. Is this intended?",
-                              stacklevel=7)
+                              stacklevel=8)
         unused = [name for name in params if name not in used]
         if unused:
             warnings.warn(f"Parameter {', '.join(unused)} is not used by any computation. Is this intended?",
-                          stacklevel=7)
+                          stacklevel=8)
 
     def _bind(self, ctx):
         """A list of the inputs with the parameters' arrays on `ctx` in place."""
