@@ -84,7 +84,7 @@ void call(const OpDef& op, const Ref<Params>& params, std::span<const NDArray* c
       if (!a.is_none()) check_writable(a, op.name.c_str());
     }
   }
-  if (!recording || !any_active(in)) {
+  if (!recording || out.empty() || !any_active(in)) {
     invoke(op, params, in, out, options);
   } else if (op.outputs.residuals == 0) {
     invoke(op, params, in, out, options);

@@ -101,7 +101,8 @@ std::vector<const OpDef*> all_ops() {
 
 int OpDef::num_inputs(const Params& p, int given) const {
   if (inputs.is_variadic()) {
-    if (given >= 0) return given;
+    if (given == 0) fail(ErrorKind::type, name, ": expected at least one input, got none");
+    if (given > 0) return given;
     const int field = params.find(inputs.variadic_param);
     if (field < 0) return given;
     const ParamValue count = params.fields()[field].get(p.raw());

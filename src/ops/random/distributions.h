@@ -32,6 +32,7 @@ inline double draw_exponential(WordSource& source) { return -std::log(1.0 - sour
 
 // Scale 1. Marsaglia and Tsang, "A simple method for generating gamma variables", 2000; shapes below 1 by a power.
 inline double draw_gamma(WordSource& source, double shape) {
+  if (!std::isfinite(shape)) return shape;  // no comparison below would ever hold
   double boost = 1;
   if (shape < 1) {
     boost = std::pow(1.0 - source.uniform(), 1.0 / shape);
@@ -50,6 +51,7 @@ inline double draw_gamma(WordSource& source, double shape) {
 // for generating Poisson random variables", 1993, algorithm PTRS).
 inline double draw_poisson(WordSource& source, double rate) {
   if (rate <= 0) return 0;
+  if (!std::isfinite(rate)) return rate;
   if (rate < 10) {
     const double limit = std::exp(-rate);
     double product = source.uniform(), count = 0;
