@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Calls operators with arguments that make no sense. Whatever is given, a call ends with a result or a Python exception.
+"""Calls operators with arguments that make no sense. A call ends with a result or a Python exception.
 
     python tests/ops/fuzz_run.py SEED CALLS [OPERATOR ...]
 
@@ -21,7 +21,8 @@ NUMBERS = [0, 1, 2, 3, -1, -2, 5, 7, 0.5, -0.5, 1e-3, float("inf"), float("nan")
 
 
 def random_shape(rng):
-    return tuple(int(n) for n in rng.choice([0, 1, 2, 3, 4, 5, 7], size=rng.integers(0, 6), p=[.05, .2, .25, .2, .15, .1, .05]))
+    extents = rng.choice([0, 1, 2, 3, 4, 5, 7], size=rng.integers(0, 6), p=[.05, .2, .25, .2, .15, .1, .05])
+    return tuple(int(n) for n in extents)
 
 
 def random_array(rng, like=None):
@@ -64,7 +65,8 @@ def one_call(rng, name):
     params = {p["name"]: random_value(rng, p["type"]) for p in info["params"]
               if p["name"] != "ctx" and (p["required"] or rng.random() < 0.3)}
     # Sizes of results come from these: keep them small.
-    for key in ("num_hidden", "num_filter", "depth", "input_dim", "output_dim", "repeats", "num_outputs", "N", "M", "num"):
+    for key in ("num_hidden", "num_filter", "depth", "input_dim", "output_dim", "repeats", "num_outputs", "N", "M",
+                "num"):
         if isinstance(params.get(key), (int, float)) and not abs(params[key]) <= 16:
             params[key] = 3
     for key in ("shape", "kernel", "reps", "pad_width", "target_shape", "stop", "start", "step", "repeat", "size"):
