@@ -193,6 +193,11 @@ def test_embedding_gradient_adds_equal_indices():
     np.testing.assert_array_equal(weight.grad.asnumpy(), np.array([[0], [4], [0], [4]]) * np.ones((4, 3)))
 
 
+def batch_norm(x, gamma, beta, **params):
+    mean, var = nd.ones(4, dtype="float64") / 3, nd.ones(4, dtype="float64") * 2
+    return nd.BatchNorm(x, gamma, beta, mean, var, **{"fix_gamma": False, **params})
+
+
 def second_order(op, arrays, seed=0):
     """Gradient of <v, gradient> by autograd and by differences, float64."""
     rng = np.random.default_rng(seed)
@@ -246,6 +251,18 @@ def second_order(op, arrays, seed=0):
         (lambda x: nd.log_softmax(x), [(3, 4)]),
         (lambda x: nd.softmin(x), [(3, 4)]),
         (lambda x, g, b: nd.LayerNorm(x, g, b), [(3, 5), (5,), (5,)]),
+        (lambda x, g, b: nd.LayerNorm(x, g, b, axis=1), [(3, 5, 2), (5,), (5,)]),
+        (lambda x, g, b: nd.InstanceNorm(x, g, b), [(2, 3, 5), (3,), (3,)]),
+        (lambda x, g, b: nd.GroupNorm(x, g, b, num_groups=2), [(2, 4, 3), (2,), (2,)]),
+        (lambda x, g, b: batch_norm(x, g, b), [(3, 4, 2, 2), (4,), (4,)]),
+        (lambda x, g, b: batch_norm(x, g, b, use_global_stats=True), [(3, 4, 2, 2), (4,), (4,)]),
+        (lambda x, g, b: batch_norm(x, g, b, axis=-1), [(3, 2, 4), (4,), (4,)]),
+        (lambda x, b: batch_norm(x, nd.ones(4, dtype="float64"), b, fix_gamma=True), [(3, 4, 2, 2), (4,)]),
+        (lambda x: nd.Pooling(x * x, kernel=(2, 2), stride=(2, 1), pool_type="max"), [(2, 3, 4, 4)]),
+        (
+            lambda x: nd.Pooling(x * x, kernel=(2, 2), pad=(1, 1), pool_type="avg", count_include_pad=False),
+            [(2, 3, 4, 4)],
+        ),
     ],
 )
 def test_second_order(op, shapes):

@@ -6,12 +6,28 @@
 #include <memory>
 #include <utility>
 
+#include "backend/cpu/isa.h"
+#include "base/env.h"
 #include "base/error.h"
 
 namespace mxnet::onednn {
 
+namespace {
+
+// A cap on our own code holds for the library too, which takes it only before its first use.
+void cap_instruction_set() {
+  if (env::settings().isa.empty()) return;
+  if (cpu::isa() == cpu::Isa::avx2) dnnl::set_max_cpu_isa(dnnl::cpu_isa::avx2);
+  if (cpu::isa() == cpu::Isa::sse42) dnnl::set_max_cpu_isa(dnnl::cpu_isa::sse41);
+}
+
+}  // namespace
+
 const dnnl::engine& engine() {
-  static const dnnl::engine instance(dnnl::engine::kind::cpu, 0);
+  static const dnnl::engine instance = [] {
+    cap_instruction_set();
+    return dnnl::engine(dnnl::engine::kind::cpu, 0);
+  }();
   return instance;
 }
 
@@ -24,6 +40,7 @@ dnnl_stream_t this_stream() {
 
 bool has_bf16() {
   static const bool yes = [] {
+    engine();
     const auto isa = static_cast<int>(dnnl::get_effective_cpu_isa());
     constexpr int wanted = static_cast<int>(dnnl::cpu_isa::avx512_core_bf16);
     return (isa & wanted) == wanted;

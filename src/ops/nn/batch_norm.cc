@@ -5,6 +5,7 @@
 #include "backend/cpu/onednn.h"
 #include "backend/cpu/parallel.h"
 #include "operator/op.h"
+#include "ops/nn/norm_gradient.h"
 
 namespace mxnet::nn {
 namespace {
@@ -426,6 +427,18 @@ void gradient(GradientBuilder& g) {
              {g.head(0), g.input(0), g.input(1), g.output(saved), g.output(saved + 1)}, params);
 }
 
+void backward_gradient(GradientBuilder& g) {
+  const auto& p = g.params<BackwardParams>();
+  const ParamValue axis{static_cast<int64_t>(p.axis)};
+  normalization_backward_gradient(g,
+                                  {.together = {{"axis", axis}, {"exclude", true}, {"keepdims", true}},
+                                   .all_but_gamma = {{"axis", axis}, {"exclude", true}},
+                                   .keep_gamma = {{"axis", axis}, {"exclude", true}, {"keepdims", true}},
+                                   .eps = p.eps,
+                                   .unit_gamma = p.fix_gamma},
+                                  p.constant);
+}
+
 // Statistics over several devices: one process computes on one, so it is BatchNorm under another name.
 struct SyncBatchNormParams : BatchNormParams {
   int ndev = 1;
@@ -476,7 +489,7 @@ const RegisterOp backward_batch_norm{{
     .inputs = {"dy", "data", "gamma", "mean", "var"},
     .outputs = 3,
     .infer = {infer_backward_shape, infer_backward_dtype},
-    .gradient = Gradient::none(),
+    .gradient = Gradient(backward_gradient).without_outputs(),
     .kernels = {{"onednn", prepare_backward_onednn}, {"portable", prepare_backward_portable}},
     .flags = {.hidden = true},
 }};

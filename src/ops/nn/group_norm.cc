@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "operator/op.h"
+#include "ops/nn/norm_gradient.h"
 #include "ops/nn/row_norm.h"
 
 namespace mxnet::nn {
@@ -118,6 +119,27 @@ void infer_backward_dtype(InferContext& c) {
   c.merge_out_dtype(2, c.in[2].dtype);
 }
 
+void backward_gradient(GradientBuilder& g, const InstanceNormParams& p) {
+  const ParamValue channel{int64_t{1}}, both{ParamList{int64_t{0}, int64_t{1}}};
+  normalization_backward_gradient(g, {.together = {{"axis", both}, {"exclude", true}, {"keepdims", true}},
+                                      .all_but_gamma = {{"axis", channel}, {"exclude", true}},
+                                      .keep_gamma = {{"axis", channel}, {"exclude", true}, {"keepdims", true}},
+                                      .eps = p.eps});
+}
+
+// The groups as an axis of their own: (n, groups, rest).
+void backward_gradient(GradientBuilder& g, const GroupNormParams& p) {
+  const ParamValue rest{int64_t{2}}, groups{int64_t{1}};
+  const ParamMap split{{"shape", ParamList{int64_t{0}, p.num_groups, int64_t{-1}}}};
+  normalization_backward_gradient(g,
+                                  {.together = {{"axis", rest}, {"keepdims", true}},
+                                   .all_but_gamma = {{"axis", groups}, {"exclude", true}},
+                                   .keep_gamma = {{"axis", groups}, {"exclude", true}, {"keepdims", true}},
+                                   .eps = p.eps,
+                                   .fold = [&g, split](const Value& v) { return g.call("Reshape", {v}, split); },
+                                   .unfold = [&g](const Value& v) { return g.call("reshape_like", {v, g.input(1)}); }});
+}
+
 template <typename P>
 constexpr const char* kBackward = std::is_same_v<P, GroupNormParams> ? "_backward_GroupNorm" : "_backward_InstanceNorm";
 
@@ -146,7 +168,7 @@ OpDef backward_op() {
           .inputs = {"dy", "data", "gamma", "mean", "rstd"},
           .outputs = 3,
           .infer = {infer_backward_shape, infer_backward_dtype},
-          .gradient = Gradient::none(),
+          .gradient = Gradient([](GradientBuilder& g) { backward_gradient(g, g.params<P>()); }).without_outputs(),
           .kernels = {{"rows", prepare_backward<P>}},
           .flags = {.hidden = true}};
 }

@@ -3,6 +3,7 @@
 
 #include "backend/cpu/parallel.h"
 #include "operator/op.h"
+#include "ops/nn/norm_gradient.h"
 #include "ops/nn/row_norm.h"
 
 namespace mxnet::nn {
@@ -155,67 +156,13 @@ void gradient(GradientBuilder& g) {
              {g.head(0), g.input(0), g.input(1), g.output(saved), g.output(saved + 1)}, g.params_ref());
 }
 
-// With z = (x - mean) * rstd, L(v) = rstd * (v - <v> - z <v z>) and <.> the mean of a row, the operator is
-//   dx = L(gamma dy), dgamma = sum_rows(dy z), dbeta = sum_rows(dy).
-// Its own gradient for the heads (a, b, c): through z and rstd, which both depend on x.
-class SecondOrder {
- public:
-  explicit SecondOrder(GradientBuilder& g) : g_(g) {
-    const int64_t axis = g.params<LayerNormParams>().axis;
-    along_ = {{"axis", axis}, {"keepdims", true}};
-    across_ = {{"axis", axis}, {"exclude", true}};
-    dy_ = g.input(0);
-    z_ = mul(g.call("broadcast_sub", {g.input(1), g.input(3)}), g.input(4));
-    rstd_ = g.input(4);
-    gamma_ = g.input(2);
-  }
-
-  void give() {
-    const bool a = g_.has_head(0), b = g_.has_head(1), c = g_.has_head(2);
-    if (g_.needs(0)) {
-      Value sum;
-      const auto plus = [&](const Value& v) { sum = sum.is_null() ? v : g_.call("broadcast_add", {sum, v}); };
-      if (a) plus(mul(project(g_.head(0)), gamma_));
-      if (b) plus(mul(z_, g_.head(1)));
-      if (c) plus(mul(ones(), g_.head(2)));
-      if (!sum.is_null()) g_.give(0, sum);
-    }
-    if (a && g_.needs(2)) g_.give(2, g_.call("sum", {mul(dy_, project(g_.head(0)))}, across_));
-    if (g_.needs(1) && (a || b)) g_.give(1, of_data(a, b));
-  }
-
- private:
-  Value mul(const Value& a, const Value& b) { return g_.call("broadcast_mul", {a, b}); }
-  Value sub(const Value& a, const Value& b) { return g_.call("broadcast_sub", {a, b}); }
-  Value row_mean(const Value& a) { return g_.call("mean", {a}, along_); }
-  Value ones() { return g_.call("ones_like", {dy_}); }
-  Value project(const Value& v) { return mul(rstd_, sub(sub(v, row_mean(v)), mul(z_, row_mean(mul(v, z_))))); }
-
-  Value of_data(bool a, bool b) {
-    Value result;
-    const auto plus = [&](const Value& v) { result = result.is_null() ? v : g_.call("elemwise_add", {result, v}); };
-    if (b) plus(project(mul(dy_, g_.head(1))));
-    if (!a) return result;
-    const Value h = g_.head(0), v = mul(dy_, gamma_);
-    const Value hz = row_mean(mul(h, z_)), vz = row_mean(mul(v, z_));
-    // d/dz of <h, L(v)>, then d/drstd of it.
-    const Value of_z = g_.call("negative", {mul(rstd_, g_.call("elemwise_add", {mul(h, vz), mul(v, hz)}))});
-    plus(project(of_z));
-    const Value spread = sub(sub(row_mean(mul(h, v)), mul(row_mean(h), row_mean(v))), mul(hz, vz));
-    plus(g_.call("negative", {mul(z_, mul(spread, g_.call("square", {rstd_})))}));
-    return result;
-  }
-
-  GradientBuilder& g_;
-  ParamMap along_, across_;
-  Value dy_, z_, rstd_, gamma_;
-};
-
 void backward_gradient(GradientBuilder& g) {
-  if (g.params<LayerNormParams>().axis != -1) {
-    fail(ErrorKind::not_supported, "LayerNorm: gradients of higher order need axis = -1");
-  }
-  SecondOrder(g).give();
+  const auto& p = g.params<LayerNormParams>();
+  const ParamValue axis{static_cast<int64_t>(p.axis)};
+  normalization_backward_gradient(g, {.together = {{"axis", axis}, {"keepdims", true}},
+                                      .all_but_gamma = {{"axis", axis}, {"exclude", true}},
+                                      .keep_gamma = {{"axis", axis}, {"exclude", true}, {"keepdims", true}},
+                                      .eps = p.eps});
 }
 
 const RegisterOp layer_norm{{

@@ -214,6 +214,71 @@ Prepared prepare_backward(const PrepareArgs& a) {
       cost(v));
 }
 
+// What the winners of a maximum have in another array like the data. in: values, index.
+template <typename P>
+Prepared prepare_winners(const PrepareArgs& a) {
+  TensorSpec plain = a.in[0];
+  plain.layout = Layout::plain;
+  const PoolView v = view_of(a.as<P>(), plain);
+  return dispatch_float(v.dtype, [&]<typename T>(TypeTag<T>) -> Prepared {
+    auto run = [v](const KernelCall& call) {
+      const auto* values = static_cast<const T*>(call.in[0]);
+      auto* to = static_cast<T*>(call.out[0]);
+      cpu::parallel_for(v.batch * v.channels, 16, [&](int64_t begin, int64_t end) {
+        for (int64_t i = begin * v.out_size(); i < end * v.out_size(); ++i) {
+          int64_t place =
+              v.wide_index ? static_cast<const int32_t*>(call.in[1])[i] : static_cast<const uint8_t*>(call.in[1])[i];
+          int64_t rest = i % v.out_size(), offset = 0, step = 1;
+          bool inside = true;
+          for (size_t d = 3; d-- > 0;) {
+            const int64_t at = rest % v.out[d] * v.stride[d] - v.pad[d] + place % v.kernel[d];
+            inside &= at >= 0 && at < v.in[d];
+            offset += at * step;
+            step *= v.in[d];
+            rest /= v.out[d];
+            place /= v.kernel[d];
+          }
+          to[i] = inside ? values[i / v.out_size() * v.in_size() + offset] : T(0);
+        }
+      });
+    };
+    return make_kernel(std::move(run), 100 + 10 * a.out[0].shape.size());
+  });
+}
+
+void infer_winners_shape(InferContext& c) { c.merge_out(0, c.in[1].shape); }
+void infer_winners_dtype(InferContext& c) { c.merge_out_dtype(0, c.in[0].dtype); }
+
+template <typename P>
+constexpr const char* kWinners = std::is_same_v<P, PoolingParams> ? "_pooling_winners" : "_pooling_v1_winners";
+template <typename P>
+constexpr const char* kForward = std::is_same_v<P, PoolingParams> ? "Pooling" : "Pooling_v1";
+
+// The backward operator is linear in dy; of lp it also depends on the data.
+template <typename P>
+void backward_gradient(GradientBuilder& g) {
+  const P& p = g.params<P>();
+  if (p.pool_type == PoolType::lp) {
+    fail(ErrorKind::not_supported, "Pooling: lp pooling has no gradients of higher order");
+  }
+  if (p.pool_type == PoolType::max)
+    g.give(0, kWinners<P>, {g.head(0), g.input(3)}, g.params_ref());
+  else
+    g.give(0, kForward<P>, {g.head(0)}, g.params_ref());
+}
+
+template <typename P>
+OpDef winners_op() {
+  return {.name = kWinners<P>,
+          .doc = "Of an array like the data of max pooling, the elements where the maxima were.",
+          .params = schema_of<P>(),
+          .inputs = {"values", "index"},
+          .infer = {infer_winners_shape, infer_winners_dtype},
+          .gradient = Gradient::none(),
+          .kernels = {{"portable", prepare_winners<P>}},
+          .flags = {.hidden = true}};
+}
+
 void infer_backward_shape(InferContext& c) { c.merge_out(0, c.in[1].shape); }
 void infer_backward_dtype(InferContext& c) { c.merge_out_dtype(0, c.in[1].dtype); }
 
@@ -240,7 +305,7 @@ OpDef backward_op(const char* name) {
           .params = schema_of<P>(),
           .inputs = {"dy", "data", "y", "index"},
           .infer = {infer_backward_shape, infer_backward_dtype},
-          .gradient = Gradient::none(),
+          .gradient = Gradient(backward_gradient<P>).without_outputs(),
           .kernels = {{"windows", prepare_backward<P>}},
           .flags = {.hidden = true}};
 }
@@ -256,6 +321,8 @@ const RegisterOp pooling(forward_op<PoolingParams>(
 const RegisterOp pooling_v1(forward_op<PoolingV1Params>(
     "Pooling_v1", {}, "Pooling of old models: averages divide by the size of the kernel even where it leaves the data.",
     "_backward_Pooling_v1"));
+const RegisterOp pooling_winners(winners_op<PoolingParams>());
+const RegisterOp pooling_v1_winners(winners_op<PoolingV1Params>());
 const RegisterOp backward_pooling(backward_op<PoolingParams>("_backward_Pooling"));
 const RegisterOp backward_pooling_v1(backward_op<PoolingV1Params>("_backward_Pooling_v1"));
 
