@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+import weakref
 from math import sqrt
 
 from . import ndarray as nd
@@ -50,7 +51,14 @@ class Monitor:
 
     def install(self, exe):
         """Watch an executor."""
-        exe.set_monitor_callback(self.stat_helper, self.monitor_all)
+        weak_self = weakref.ref(self)  # the core holds the callback: a strong reference would keep both alive for ever
+
+        def watch(name, array):
+            monitor = weak_self()
+            if monitor is not None:
+                monitor.stat_helper(name, array)
+
+        exe.set_monitor_callback(watch, self.monitor_all)
         self.exes.append(exe)
 
     def tic(self):
