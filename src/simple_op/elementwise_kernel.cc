@@ -8,7 +8,6 @@ namespace mxnet {
 namespace {
 
 constexpr int64_t kDirectGrain = 32 << 10;
-constexpr int64_t kDirectBytes = 16 << 20;  // above, a program writes past the caches
 
 // One loop over whole arrays.
 class DirectKernel final : public Kernel {
@@ -109,7 +108,7 @@ class ElementwiseKernel final : public Kernel {
 std::unique_ptr<Kernel> direct_kernel(const Program& program, const ElementwiseInfo& info,
                                       std::span<const TensorSpec> in, const TensorSpec& out) {
   const DType type = out.dtype;
-  if (!is_native(type) || program.code.size() > 1 || out.shape.size() * size_of(type) > kDirectBytes) return nullptr;
+  if (!is_native(type) || program.code.size() > 1) return nullptr;
   for (const TensorSpec& t : in) {
     if (t.dtype != type) return nullptr;
   }

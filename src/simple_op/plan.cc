@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <map>
+#include <optional>
 #include <tuple>
 
 namespace mxnet {
@@ -10,7 +11,6 @@ namespace {
 
 constexpr int64_t kTileBytes = 24 << 10;      // what the tiles of a program may take of the first cache
 constexpr int64_t kGrainElements = 16 << 10;  // least work for a thread
-constexpr int64_t kStreamBytes = 24 << 20;    // outputs of this size leave no use for caches behind
 
 // Turns instructions into steps over virtual registers, then registers into slots.
 class Planner {
@@ -40,8 +40,6 @@ class Planner {
     if (any_range && plan_->walk.walk == Iteration::Walk::rows) plan_->walk.walk = Iteration::Walk::expand;
     for (size_t i = 0; i < operands.size(); ++i)
       plan_->inputs[i].expanded = plan_->walk.is_expanded(static_cast<int>(i));
-    stream_ = !any_range && plan_->walk.walk == Iteration::Walk::flat && results_.size() == 1 &&
-              plan_->walk.size * size_of(out[0].dtype) >= kStreamBytes;
   }
 
   std::unique_ptr<const ProgramKernel::Plan> make() {
@@ -52,6 +50,7 @@ class Planner {
       if (!is_half(result.type)) value(result.value, result.type);
     }
     for (size_t k = 0; k < results_.size(); ++k) emit_output(static_cast<int>(k));
+    join_chains();
     choose_tile();
     assign_slots();
     estimate();
@@ -72,9 +71,11 @@ class Planner {
   struct VirtualStep {
     TileFn fn;
     int out;
-    int args[3];
-    int n_factor;
+    std::vector<int> args;  // of a chain: where it starts, then the operands of its links
+    bool once;
     double ns;
+    std::optional<Fn> function;  // of floats, where it is a formula rather than a conversion
+    std::vector<ChainOp> chain = {};
   };
   static const TileTable& table() { return tile_table(); }
 
@@ -84,24 +85,20 @@ class Planner {
   }
 
   // A step on registers; its result is uniform if all it reads is.
-  int add_step(TileFn fn, Native type, double ns, int a, int b = -1, int c = -1) {
+  int add_step(TileFn fn, Native type, double ns, std::vector<int> args, std::optional<Fn> function = {}) {
     bool uniform = true;
-    for (int r : {a, b, c}) uniform &= r < 0 || registers_[r].uniform;
+    for (int r : args) uniform &= registers_[r].uniform;
     const int out = add_register(Place::buffer, -1, type, uniform);
-    write_step(fn, ns, uniform ? 0 : 1, out, a, b, c);
+    write_step(fn, ns, uniform, out, std::move(args), function);
     return out;
   }
-  void write_step(TileFn fn, double ns, int n_factor, int out, int a, int b = -1, int c = -1) {
-    const int step = static_cast<int>(steps_.size());
-    for (int r : {a, b, c}) {
-      if (r >= 0) registers_[r].last_use = step;
-    }
-    registers_[out].defined = step;
-    steps_.push_back({fn, out, {a, b, c}, n_factor, ns});
+  void write_step(TileFn fn, double ns, bool once, int out, std::vector<int> args, std::optional<Fn> function = {}) {
+    registers_[out].defined = static_cast<int>(steps_.size());
+    steps_.push_back({fn, out, std::move(args), once, ns, function});
   }
 
   int convert(int r, DType from, DType to, Native native, double ns = 0.1) {
-    return add_step(table().convert[storage_slot(from)][storage_slot(to)], native, ns, r);
+    return add_step(table().convert[storage_slot(from)][storage_slot(to)], native, ns, {r});
   }
 
   int cell(ProgramKernel::Plan::Cell cell) {
@@ -149,7 +146,7 @@ class Planner {
     if (is_half(to)) {
       if (from == to) return r;
       if (a != Native::f32) r = convert(r, storage_of(a), DType::f32, Native::f32);
-      return add_step(table().round_half[to == DType::bf16], Native::f32, 0.15, r);
+      return add_step(table().round_half[to == DType::bf16], Native::f32, 0.15, {r});
     }
     if (to == DType::boolean) return from == to ? r : convert(r, storage_of(a), to, b);
     return a == b ? r : convert(r, storage_of(a), storage_of(b), b);
@@ -160,11 +157,12 @@ class Planner {
     if (code.fn == Fn::copy) return;  // a conversion, made where it is read
     const bool by_double = !table().fn[static_cast<int>(code.fn)][static_cast<int>(native_of(code.type))];
     const DType computing = by_double ? DType::f64 : is_half(code.type) ? DType::f32 : code.type;
-    int args[3] = {-1, -1, -1};
-    for (int k = 0; k < arity_of(code.fn); ++k) args[k] = value(code.args[k], computing);
+    std::vector<int> args;
+    for (int k = 0; k < arity_of(code.fn); ++k) args.push_back(value(code.args[k], computing));
     const Native native = native_of(computing);
-    int r = add_step(table().fn[static_cast<int>(code.fn)][static_cast<int>(native)], native,
-                     function_ns(code.fn, native), args[0], args[1], args[2]);
+    int r =
+        add_step(table().fn[static_cast<int>(code.fn)][static_cast<int>(native)], native, function_ns(code.fn, native),
+                 std::move(args), native == Native::f32 ? std::optional(code.fn) : std::nullopt);
     if (code.type == DType::boolean)
       r = convert(r, DType::u8, DType::boolean, Native::u8);
     else if (computing != code.type)
@@ -189,31 +187,27 @@ class Planner {
       const Operand source = skip_copies(result.value, result.type);
       if (source.kind == Operand::Kind::input && program_.inputs[source.index] == result.type &&
           !plan_->walk.is_scalar(source.index)) {
-        write_step(table().convert[storage_slot(result.type)][storage_slot(result.type)], 0.1, 1, out,
-                   input_register(source.index));
+        write_step(table().convert[storage_slot(result.type)][storage_slot(result.type)], 0.1, false, out,
+                   {input_register(source.index)});
         return;
       }
       int r = source.kind == Operand::Kind::scalar ? value(source, result.type) : value(source, DType::f32);
       if (registers_[r].uniform) r = fill(r, Native::f32);
-      write_step(table().convert[storage_slot(DType::f32)][storage_slot(result.type)], 0.15, 1, out, r);
+      write_step(table().convert[storage_slot(DType::f32)][storage_slot(result.type)], 0.15, false, out, {r});
       return;
     }
     const int r = value(result.value, result.type);
-    if (stream_) {
-      const bool buffered = registers_[r].place == Place::buffer && !registers_[r].uniform;
-      const int full = buffered ? r : fill(r, native_of(result.type));
-      write_step(table().stream_copy, 0.05, size_of(result.type), out, full);
-    } else if (may_write_directly(r)) {
+    if (may_write_directly(r)) {
       registers_[r].place = Place::output;
       registers_[r].index = k;
     } else {
-      write_step(copy, 0.05, 1, out, r);
+      write_step(copy, 0.05, false, out, {r});
     }
   }
 
   int fill(int r, Native type) {
     const int full = add_register(Place::buffer, -1, type, false);
-    write_step(table().fn[static_cast<int>(Fn::copy)][static_cast<int>(type)], 0.05, 1, full, r);
+    write_step(table().fn[static_cast<int>(Fn::copy)][static_cast<int>(type)], 0.05, false, full, {r});
     return full;
   }
 
@@ -223,7 +217,7 @@ class Planner {
     if (reg.place != Place::buffer || reg.uniform) return false;
     for (size_t s = reg.defined + 1; s < steps_.size(); ++s) {
       for (int a : steps_[s].args) {
-        if (a >= 0 && registers_[a].place == Place::input) return false;
+        if (registers_[a].place == Place::input) return false;
       }
     }
     return true;
@@ -232,7 +226,8 @@ class Planner {
   void choose_tile() {
     ProgramKernel::Plan& p = *plan_;
     int64_t width = 1, buffers = 0;
-    for (const Register& r : registers_) {
+    for (const VirtualStep& step : steps_) {
+      const Register& r = registers_[step.out];
       width = std::max<int64_t>(width, size_of(r.type));
       buffers += r.place == Place::buffer && !r.uniform;
     }
@@ -240,6 +235,9 @@ class Planner {
     const int64_t live = std::min<int64_t>(buffers, 4) + static_cast<int64_t>(p.inputs.size() + p.outputs.size());
     const int64_t fit = std::clamp<int64_t>(kTileBytes / (live * width) / 64 * 64, 256, 4096);
     p.tile = buffers == 0 ? 8192 : fit;
+    // Tiles of one size rather than a short one at the end.
+    const int64_t tiles = (p.walk.size + p.tile - 1) / p.tile;
+    if (tiles > 1 && tiles < 16) p.tile = std::min(p.tile, ((p.walk.size + tiles - 1) / tiles + 63) / 64 * 64);
     p.buffer_bytes = p.tile * width;
     if (p.walk.walk == Iteration::Walk::rows) {
       p.segments = (p.walk.row() + p.tile - 1) / p.tile;
@@ -251,6 +249,64 @@ class Planner {
     }
   }
 
+  // ---- chains ----
+  static std::optional<ChainOp> chain_op(Fn fn, bool reversed) {
+    switch (fn) {
+      case Fn::add: return ChainOp::add;
+      case Fn::sub: return reversed ? ChainOp::rsub : ChainOp::sub;
+      case Fn::mul: return ChainOp::mul;
+      case Fn::div: return reversed ? ChainOp::rdiv : ChainOp::div;
+      case Fn::maximum: return reversed ? std::nullopt : std::optional(ChainOp::maximum);
+      case Fn::minimum: return reversed ? std::nullopt : std::optional(ChainOp::minimum);
+      case Fn::relu: return ChainOp::relu;
+      case Fn::negative: return ChainOp::negative;
+      case Fn::square: return ChainOp::square;
+      case Fn::abs: return ChainOp::abs;
+      default: return std::nullopt;
+    }
+  }
+  static bool has_operand(ChainOp op) { return op < ChainOp::relu; }
+
+  // The step's function as a link behind register `before`, if it can be one.
+  static std::optional<ChainOp> link_behind(const VirtualStep& step, int before) {
+    if (step.once || !step.function) return {};
+    const auto uses = std::count(step.args.begin(), step.args.end(), before);
+    return uses == 1 ? chain_op(*step.function, step.args[0] != before) : std::nullopt;
+  }
+
+  // Joins steps that hand on one value which nobody else reads.
+  void join_chains() {
+    std::vector<int> reads(registers_.size(), 0);
+    for (const VirtualStep& step : steps_) {
+      for (int a : step.args) ++reads[a];
+    }
+    std::vector<VirtualStep> joined;
+    for (VirtualStep& step : steps_) {
+      if (joined.empty() || !join(joined.back(), step, reads)) joined.push_back(std::move(step));
+    }
+    steps_ = std::move(joined);
+  }
+
+  bool join(VirtualStep& before, const VirtualStep& step, const std::vector<int>& reads) const {
+    const Register& value = registers_[before.out];
+    if (value.place != Place::buffer || value.uniform || reads[before.out] != 1) return false;
+    const auto op = link_behind(step, before.out);
+    if (!op || before.chain.size() == kMaxLinks) return false;
+    if (before.chain.empty()) {
+      const auto first = before.function ? chain_op(*before.function, false) : std::nullopt;
+      if (!first) return false;
+      before.chain = {*first};
+      before.fn = nullptr;
+    }
+    for (int a : step.args) {
+      if (a != before.out) before.args.push_back(a);
+    }
+    before.chain.push_back(*op);
+    before.out = step.out;
+    before.ns += 0.5 * step.ns;
+    return true;
+  }
+
   int take_buffer() {
     if (free_.empty()) return plan_->buffers++;
     const int b = free_.back();
@@ -260,53 +316,64 @@ class Planner {
 
   void assign_slots() {
     ProgramKernel::Plan& p = *plan_;
-    std::vector<int> buffer_of(registers_.size(), -1);
+    for (size_t s = 0; s < steps_.size(); ++s) {
+      for (int a : steps_[s].args) registers_[a].last_use = static_cast<int>(s);
+    }
     for (auto& input : p.inputs) {
       if (input.expanded) input.buffer = take_buffer();
     }
     for (size_t s = 0; s < steps_.size(); ++s) {
-      const VirtualStep& step = steps_[s];
-      // A result takes the place of a dying operand only where elements have one size.
-      const auto release = [&](bool same_size) {
-        for (int a : step.args) {
-          if (a < 0 || buffer_of[a] < 0 || registers_[a].last_use != static_cast<int>(s)) continue;
-          if ((size_of(registers_[a].type) == size_of(registers_[step.out].type) &&
-               registers_[a].uniform == registers_[step.out].uniform) != same_size)
-            continue;
-          free_.push_back(std::exchange(buffer_of[a], -1));
-        }
-      };
-      for (int a : step.args) {
-        if (a >= 0 && registers_[a].place == Place::buffer && buffer_of[a] >= 0) slot_at_[{s, a}] = buffer_of[a];
-      }
-      release(true);
-      if (registers_[step.out].place == Place::buffer) buffer_of[step.out] = take_buffer();
-      if (registers_[step.out].place == Place::buffer) slot_at_[{s, step.out}] = buffer_of[step.out];
-      release(false);
+      release_dying(s, true);
+      Register& out = registers_[steps_[s].out];
+      if (out.place == Place::buffer) out.slot = take_buffer();
+      release_dying(s, false);
     }
-    for (size_t s = 0; s < steps_.size(); ++s) {
-      const VirtualStep& v = steps_[s];
-      Step step{v.fn, static_cast<uint16_t>(slot(s, v.out)), {}, 0, static_cast<uint8_t>(v.n_factor)};
-      for (int k = 0; k < 3; ++k) {
-        const int a = v.args[k] >= 0 ? v.args[k] : v.args[0];
-        step.args[k] = static_cast<uint16_t>(slot(s, a));
-        if (registers_[a].uniform) step.scalars |= 1 << k;
-      }
-      p.steps.push_back(step);
-    }
+    for (const VirtualStep& v : steps_) p.steps.push_back(final_step(v));
     for (auto& input : p.inputs) {
       if (input.expanded) input.buffer = p.buffer_slot(input.buffer);
     }
   }
 
-  int slot(size_t step, int r) const {
+  // Buffers of operands that nobody reads after step `s`. A result takes the place of one only where elements have one
+  // size, so these are released before it is placed.
+  void release_dying(size_t s, bool same_size) {
+    const Register& out = registers_[steps_[s].out];
+    const std::vector<int>& args = steps_[s].args;
+    for (auto it = args.begin(); it != args.end(); ++it) {
+      const Register& a = registers_[*it];
+      if (a.place != Place::buffer || a.last_use != static_cast<int>(s) || std::find(args.begin(), it, *it) != it)
+        continue;
+      const bool same = size_of(a.type) == size_of(out.type) && a.uniform == out.uniform;
+      if (same == same_size) free_.push_back(a.slot);
+    }
+  }
+
+  Step final_step(const VirtualStep& v) {
+    ProgramKernel::Plan& p = *plan_;
+    Step step{v.fn, static_cast<uint16_t>(slot(v.out)), {}, 0, v.once, 0, 0};
+    for (size_t k = 0; k < 3; ++k) {
+      const int a = k < v.args.size() ? v.args[k] : v.args[0];
+      step.args[k] = static_cast<uint16_t>(slot(a));
+      if (registers_[a].uniform) step.scalars |= 1 << k;
+    }
+    step.first_link = static_cast<uint16_t>(p.links.size());
+    step.links = static_cast<uint16_t>(v.chain.size());
+    size_t next = 1;
+    for (ChainOp op : v.chain) {
+      const int a = has_operand(op) ? v.args[next++] : v.args[0];
+      p.links.push_back({op, registers_[a].uniform, has_operand(op), static_cast<uint16_t>(slot(a))});
+    }
+    return step;
+  }
+
+  int slot(int r) const {
     const Register& reg = registers_[r];
     switch (reg.place) {
       case Place::input:
         return plan_->inputs[reg.index].expanded ? plan_->buffer_slot(plan_->inputs[reg.index].buffer) : reg.index;
       case Place::output: return plan_->output_slot(reg.index);
       case Place::cell: return plan_->cell_slot(reg.index);
-      case Place::buffer: return plan_->buffer_slot(slot_at_.at({step, r}));
+      case Place::buffer: return plan_->buffer_slot(reg.slot);
     }
     return 0;
   }
@@ -314,7 +381,7 @@ class Planner {
   void estimate() {
     double ns = 0;
     int64_t bytes = 0;
-    for (const VirtualStep& step : steps_) ns += step.n_factor ? step.ns : 0;
+    for (const VirtualStep& step : steps_) ns += step.once ? 0 : step.ns;
     for (size_t i = 0; i < plan_->inputs.size(); ++i) {
       bytes += plan_->walk.is_scalar(static_cast<int>(i)) ? 0 : plan_->inputs[i].element_bytes;
       if (plan_->inputs[i].expanded) ns += 0.3;
@@ -332,9 +399,7 @@ class Planner {
   std::vector<int> results_of_code_;
   std::map<int, int> inputs_;
   std::map<std::tuple<Operand::Kind, int, DType>, int> values_;
-  std::map<std::pair<size_t, int>, int> slot_at_;
   std::vector<int> free_;
-  bool stream_ = false;
 };
 
 }  // namespace

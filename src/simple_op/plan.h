@@ -13,10 +13,17 @@ namespace mxnet {
 // A slot is an address that a step reads or writes: the current tile of an input or output, a scalar, a buffer. They
 // are numbered in this order: inputs, outputs, cells, buffers.
 struct Step {
-  TileFn fn;
+  TileFn fn;  // null: a chain, from args[0]
   uint16_t out, args[3];
-  uint8_t scalars;   // operands that are one element
-  uint8_t n_factor;  // the loop runs over n times this; 0: over one element
+  uint8_t scalars;  // operands that are one element
+  bool once;        // the loop runs over one element
+  uint16_t first_link, links;
+};
+struct StepLink {
+  ChainOp op;
+  bool scalar;
+  bool reads;  // has an operand
+  uint16_t slot;
 };
 
 struct ProgramKernel::Plan {
@@ -42,6 +49,7 @@ struct ProgramKernel::Plan {
   std::vector<Output> outputs;
   std::vector<Cell> cells;
   std::vector<Step> steps;
+  std::vector<StepLink> links;
   int buffers = 0;
   int64_t buffer_bytes = 0;
   int64_t tile = 0;      // elements

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Conversions between storage types, rounding to halves, copies past the caches.
+// Conversions between storage types, rounding to halves.
 #include <utility>
 
 #include "backend/cpu/simd.h"
@@ -42,15 +42,6 @@ void round_tile(void* out, const void* a, const void*, const void*, int64_t n, u
   for (; i < n; ++i) o[i] = static_cast<float>(Half(x[i]));
 }
 
-void stream_copy(void* out, const void* a, const void*, const void*, int64_t n, unsigned) {
-  char* o = static_cast<char*>(out);
-  const char* x = static_cast<const char*>(a);
-  int64_t i = 0;
-  for (; i + kVectorBytes <= n; i += kVectorBytes) stream_bytes(o + i, x + i);
-  __builtin_memcpy(o + i, x + i, n - i);
-  stream_fence();
-}
-
 template <typename From, typename... To>
 void fill_row(TileTable& table) {
   ((table.convert[storage_slot(dtype_of<From>())][storage_slot(dtype_of<To>())] = convert_tile<From, To>), ...);
@@ -66,7 +57,6 @@ void fill_convert(TileTable& table) {
   fill_all<float, double, half_t, bfloat16_t, uint8_t, int8_t, int32_t, int64_t, bool>(table);
   table.round_half[0] = round_tile<half_t>;
   table.round_half[1] = round_tile<bfloat16_t>;
-  table.stream_copy = stream_copy;
 }
 
 }  // namespace mxnet::MX_ISA

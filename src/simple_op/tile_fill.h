@@ -11,6 +11,7 @@
   void fill_int(TileTable& table);     \
   void fill_convert(TileTable& table); \
   void fill_fold(TileTable& table);    \
+  void fill_chain(TileTable& table);   \
   }
 
 #if defined(__x86_64__)

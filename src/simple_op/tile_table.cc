@@ -14,6 +14,7 @@ namespace {
     isa::fill_int(table);     \
     isa::fill_convert(table); \
     isa::fill_fold(table);    \
+    isa::fill_chain(table);   \
   } while (false)
 
 TileTable make_table() {

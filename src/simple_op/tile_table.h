@@ -40,6 +40,17 @@ constexpr int storage_slot(DType t) { return t == DType::bf16 ? 8 : static_cast<
 // an operand. Operands that the function does not have are ignored.
 using TileFn = void (*)(void* out, const void* a, const void* b, const void* c, int64_t n, unsigned scalars);
 
+// Cheap functions of floats in a row, each of the one before: the value stays in registers.
+enum class ChainOp : uint8_t { add, sub, rsub, mul, div, rdiv, maximum, minimum, relu, negative, square, abs };
+struct ChainLink {
+  ChainOp op;
+  bool scalar;          // the other operand is one element
+  const void* operand;  // null for a function of one argument
+};
+inline constexpr int kMaxLinks = 32;
+// out[i] = the links applied in order to a[i]. `out` may be exactly `a` or an operand.
+using ChainFn = void (*)(void* out, const void* a, bool a_scalar, const ChainLink* links, int count, int64_t n);
+
 enum class Combine : uint8_t { add, mul, max, min };
 inline constexpr int kCombines = 4;
 
@@ -59,8 +70,8 @@ constexpr Native accumulator_of(Native t, Combine c) {
 struct TileTable {
   TileFn fn[kFnCount][kNatives] = {};  // null where the function has no formula in the type
   TileFn convert[kStorages][kStorages] = {};
-  TileFn round_half[2] = {};     // floats to the nearest float16, bfloat16
-  TileFn stream_copy = nullptr;  // n bytes past the caches; out must be 64-byte aligned
+  TileFn round_half[2] = {};  // floats to the nearest float16, bfloat16
+  ChainFn chain = nullptr;
   FoldFns fold[kCombines][kNatives] = {};
   // First i < n where x[i] is the largest (Combine::max) or smallest; NaN is both.
   int64_t (*arg_fold[2][kNatives])(const void* x, int64_t n) = {};

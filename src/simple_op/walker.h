@@ -82,9 +82,20 @@ class ProgramWalker {
           static_cast<char*>(out_[output.array]) + first * output.element_bytes;
     }
     for (const Step& s : plan_.steps) {
-      s.fn(slots_[s.out], slots_[s.args[0]], slots_[s.args[1]], slots_[s.args[2]], s.n_factor ? n * s.n_factor : 1,
-           s.scalars);
+      if (!s.fn)
+        run_chain(s, n);
+      else
+        s.fn(slots_[s.out], slots_[s.args[0]], slots_[s.args[1]], slots_[s.args[2]], s.once ? 1 : n, s.scalars);
     }
+  }
+
+  void run_chain(const Step& s, int64_t n) {
+    ChainLink links[kMaxLinks];
+    for (int k = 0; k < s.links; ++k) {
+      const StepLink& link = plan_.links[s.first_link + k];
+      links[k] = {link.op, link.scalar, link.reads ? slots_[link.slot] : nullptr};
+    }
+    tile_table().chain(slots_[s.out], slots_[s.args[0]], s.scalars & 1, links, s.links, n);
   }
 
   const Plan& plan_;

@@ -100,24 +100,6 @@ MX_INLINE void store_part(T* p, Vec<T> v, int64_t n) {
 #endif
 }
 
-// Writes past the caches; p is aligned to kVectorBytes. Needs stream_fence() before others read.
-MX_INLINE void stream_bytes(void* p, const void* from) {
-#if defined(__AVX512F__)
-  _mm512_stream_si512(static_cast<__m512i*>(p), _mm512_loadu_si512(from));
-#elif defined(__AVX2__)
-  _mm256_stream_si256(static_cast<__m256i*>(p), _mm256_loadu_si256(static_cast<const __m256i*>(from)));
-#elif defined(__SSE4_1__)
-  _mm_stream_si128(static_cast<__m128i*>(p), _mm_loadu_si128(static_cast<const __m128i*>(from)));
-#else
-  __builtin_memcpy(p, from, kVectorBytes);
-#endif
-}
-MX_INLINE void stream_fence() {
-#if defined(__SSE4_1__)
-  _mm_sfence();
-#endif
-}
-
 // ---- lanes --------------------------------------------------------------------------------------------------------
 // A scalar function lane by lane: for functions that are rare or hard.
 template <typename V, typename F>
