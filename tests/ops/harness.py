@@ -59,6 +59,7 @@ class Record:
     data: tuple = None  # which inputs are data (cast, differentiated); None: all floating point ones
     grad: bool = False  # has a gradient with respect to the data inputs
     grad_dtype: str = "float64"
+    second_order: bool = True  # the gradient has a gradient
     rtol: dict = dataclasses.field(default_factory=dict)
     atol: float = None
     cast: tuple = None  # inputs that take the dtype under test; None: data and mutated ones
@@ -290,6 +291,42 @@ def check_gradient(rec, sample):
             assert abs(numeric - exact) <= rtol * max(1.0, abs(numeric), np.abs(grad).sum() * 0.05), (
                 f"{rec.name}: gradient of input {position} along a direction is {exact}, differences give {numeric}"
             )
+
+
+def check_second_order(rec, sample):
+    """The gradient of a gradient (of the sum of squared outputs) against differences of the first one."""
+    rng = np.random.default_rng(17)
+    position = rec.data_inputs(sample)[0]
+    base = np.asarray(sample.inputs[position], np.float64)
+    weights, direction = rng.uniform(0.5, 1.5, base.shape), rng.standard_normal(base.shape)
+
+    def weighted_gradient(value, then):
+        inputs = list(sample.inputs)
+        inputs[position] = value
+        arrays = make_inputs(rec, dataclasses.replace(sample, inputs=inputs), "float64")
+        x = arrays[position]
+        x.attach_grad()
+        with mx.autograd.record(train_mode=sample.train):
+            squares = [(o * o).sum() for o in call(rec, arrays, sample.params) if dtype_name(o) == "float64"]
+            (grad,) = mx.autograd.grad(sum(squares[1:], squares[0]), [x], create_graph=True, retain_graph=True)
+            if not to_numpy(grad).any():  # steps have a zero gradient, which depends on nothing
+                return 0.0
+            total = (grad * mx.nd.array(weights, dtype="float64")).sum()
+        return then(x, total)
+
+    def second(x, total):
+        total.backward()
+        return float((to_numpy(x.grad) * direction).sum())
+
+    exact = weighted_gradient(base, second)
+    step = 1e-5
+    values = [
+        weighted_gradient(base + s * step * direction, lambda x, total: float(to_numpy(total).sum())) for s in (1, -1)
+    ]
+    numeric = (values[0] - values[1]) / (2 * step)
+    assert abs(numeric - exact) <= 1e-4 * max(1.0, abs(numeric)), (
+        f"{rec.name}: second derivative along a direction is {exact}, differences give {numeric}"
+    )
 
 
 def directions(rng, base):

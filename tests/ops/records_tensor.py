@@ -576,3 +576,27 @@ record(
         start + step * np.arange(x.size if axis is None else x.shape[axis])
     ).reshape(x.shape if axis is None else -1),
 )
+
+
+def crop(x, like=None, offset=(0, 0), h_w=(0, 0), center_crop=False, num_args=1):
+    h, w = like.shape[2:] if like is not None else h_w
+    y, z = ((x.shape[2] - h) // 2, (x.shape[3] - w) // 2) if center_crop else offset
+    return x[:, :, y : y + h, z : z + w]
+
+
+record(
+    "Crop",
+    dtypes=ALL_DTYPES,
+    data=(0,),
+    grad=True,
+    reference=crop,
+    samples=lambda rng: [
+        Sample([normal(rng, 2, 3, 5, 6)], dict(h_w=(2, 3), offset=(1, 2), num_args=1)),
+        Sample([normal(rng, 1, 2, 5, 6)], dict(h_w=(2, 2), center_crop=True, num_args=1)),
+        Sample([normal(rng, 1, 2, 5, 6), normal(rng, 1, 1, 3, 4)], dict(num_args=2)),
+    ],
+    errors=[
+        ErrorSample([np.ones((1, 1, 4, 4))], dict(h_w=(3, 3), offset=(2, 0), num_args=1), "rows"),
+        ErrorSample([np.ones((4, 4))], dict(h_w=(2, 2), num_args=1), "4 dimensions"),
+    ],
+)

@@ -68,6 +68,15 @@ def test_gradient(rec, sample):
     harness.check_gradient(rec, sample)
 
 
+def has_second_order(rec, sample):
+    return has_gradient(rec, sample) and rec.second_order and rec.grad_dtype == "float64"
+
+
+@pytest.mark.parametrize("rec,sample", first_cases(has_second_order))
+def test_second_order(rec, sample):
+    harness.check_second_order(rec, sample)
+
+
 @pytest.mark.parametrize("rec,sample", first_cases(has_gradient))
 def test_grad_req(rec, sample):
     harness.check_grad_req(rec, sample)

@@ -14,8 +14,8 @@ from . import indexing as _ix
 from . import op
 
 __all__ = ["NDArray", "add", "arange", "array", "concatenate", "divide", "empty", "equal", "eye", "from_dlpack",
-           "from_numpy", "full", "greater", "greater_equal", "lesser", "lesser_equal", "linspace", "logical_and",
-           "logical_or", "logical_xor", "maximum", "minimum", "modulo", "moveaxis", "multiply", "not_equal",
+           "from_numpy", "full", "greater", "greater_equal", "histogram", "lesser", "lesser_equal", "linspace",
+           "logical_and", "logical_or", "logical_xor", "maximum", "minimum", "modulo", "moveaxis", "multiply", "not_equal",
            "onehot_encode", "ones", "ones_like", "power", "split_v2", "subtract", "to_dlpack_for_read",
            "to_dlpack_for_write", "true_divide", "waitall", "zeros", "zeros_like"]
 
@@ -594,6 +594,16 @@ def split_v2(ary, indices_or_sections, axis=0, squeeze_axis=False):
         indices = [0, *indices_or_sections]
     result = _ops_internal("_split_v2")(ary, indices=tuple(indices), axis=axis, squeeze_axis=squeeze_axis)
     return result if isinstance(result, list) else [result]
+
+
+def histogram(a, bins=10, range=None):
+    """Counts of the elements in bins, and the edges: equal bins over `range` (default: of the data), or given edges."""
+    if isinstance(bins, NDArray):
+        return _ops_internal("_histogram")(a, bins)
+    low, high = range or (a.min().asscalar(), a.max().asscalar())
+    if low == high:
+        low, high = low - 0.5, high + 0.5
+    return _ops_internal("_histogram")(a, bin_cnt=bins, range=(float(low), float(high)))
 
 
 def onehot_encode(indices, out):
