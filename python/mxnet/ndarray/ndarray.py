@@ -15,8 +15,8 @@ from . import op
 
 __all__ = ["NDArray", "add", "arange", "array", "concatenate", "divide", "empty", "equal", "eye", "from_dlpack",
            "from_numpy", "full", "greater", "greater_equal", "histogram", "lesser", "lesser_equal", "linspace",
-           "logical_and", "logical_or", "logical_xor", "maximum", "minimum", "modulo", "moveaxis", "multiply", "not_equal",
-           "onehot_encode", "ones", "ones_like", "power", "split_v2", "subtract", "to_dlpack_for_read",
+           "logical_and", "logical_or", "logical_xor", "maximum", "minimum", "modulo", "moveaxis", "multiply",
+           "not_equal", "onehot_encode", "ones", "ones_like", "power", "split_v2", "subtract", "to_dlpack_for_read",
            "to_dlpack_for_write", "true_divide", "waitall", "zeros", "zeros_like"]
 
 _ext.set_context(Context, current_context)

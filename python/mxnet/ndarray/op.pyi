@@ -158,6 +158,20 @@ def Convolution_v1(
         'NHWC'}, default None)
     """
 
+def Crop(
+    *data: NDArray, offset: int | Sequence[int] = ..., h_w: int | Sequence[int] = ..., center_crop: bool = ...,
+    out: NDArray | Sequence[NDArray] | None = ..., name: str | None = ..., **kwargs: Any,
+) -> NDArray:
+    """A rectangle of each image: at offset or in the middle, of size h_w or as large as the second array.
+
+    Shapes: data (n, c, height, width). Raises an error if the rectangle leaves the image.
+
+    num_args: 2 if the size is that of the second array, crop_like. (long, default 1)
+    offset: First row and column. (Shape(tuple), default (0, 0))
+    h_w: Height and width, with one array. (Shape(tuple), default (0, 0))
+    center_crop: Take the middle instead of offset. (boolean, default False)
+    """
+
 def CuDNNBatchNorm(
     data: NDArray | None = ..., gamma: NDArray | None = ..., beta: NDArray | None = ...,
     moving_mean: NDArray | None = ..., moving_var: NDArray | None = ..., eps: float = ..., momentum: float = ...,
