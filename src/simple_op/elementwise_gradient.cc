@@ -2,7 +2,6 @@
 #include "simple_op/elementwise_gradient.h"
 
 #include <algorithm>
-#include <map>
 #include <memory>
 #include <mutex>
 #include <unordered_map>
@@ -64,17 +63,33 @@ Recipe make_recipe(const OpDef& op, const ElementwiseInfo& info, int variant, in
   return recipe;
 }
 
-// Recipes are made once per operator, variant and number of inputs.
-const std::vector<Recipe>& recipes_of(const OpDef& op, const ElementwiseInfo& info, const Params& params, int inputs) {
-  using Key = std::tuple<const OpDef*, int, int>;
-  thread_local std::map<Key, std::unique_ptr<std::vector<Recipe>>> made;
-  const Key key{&op, info.variant ? info.variant(params) : 0, inputs};
-  auto& recipes = made[key];
-  if (!recipes) {
-    recipes = std::make_unique<std::vector<Recipe>>();
-    for (int i = 0; i < inputs; ++i) recipes->push_back(make_recipe(op, info, std::get<1>(key), inputs, i));
+// What the gradient of one operator does, for the variants and numbers of inputs that were met.
+struct RecipeBook {
+  struct Page {
+    int variant, inputs;
+    std::unique_ptr<const std::vector<Recipe>> recipes;
+  };
+  const ElementwiseInfo* info = nullptr;
+  std::vector<Page> pages;
+};
+
+RecipeBook& book_of(const OpDef& op) {
+  thread_local std::vector<RecipeBook> books;
+  if (static_cast<size_t>(op.id) >= books.size()) books.resize(op.id + 1);
+  RecipeBook& book = books[op.id];
+  if (!book.info) book.info = elementwise_info(op);
+  return book;
+}
+
+const std::vector<Recipe>& recipes_of(const OpDef& op, RecipeBook& book, const Params& params, int inputs) {
+  const int variant = book.info->variant ? book.info->variant(params) : 0;
+  for (const RecipeBook::Page& page : book.pages) {
+    if (page.variant == variant && page.inputs == inputs) return *page.recipes;
   }
-  return *recipes;
+  auto recipes = std::make_unique<std::vector<Recipe>>();
+  for (int i = 0; i < inputs; ++i) recipes->push_back(make_recipe(op, *book.info, variant, inputs, i));
+  book.pages.push_back({variant, inputs, std::move(recipes)});
+  return *book.pages.back().recipes;
 }
 
 // Writes a formula as calls of public operators.
@@ -210,9 +225,10 @@ std::vector<ElementwiseOp> gradient_operators(const ElementwiseOp& op) {
 void elementwise_gradient(GradientBuilder& g) { elementwise_gradient_of(g, g.op()); }
 
 void elementwise_gradient_of(GradientBuilder& g, const OpDef& op) {
-  const ElementwiseInfo& info = *elementwise_info(op);
+  RecipeBook& book = book_of(op);
+  const ElementwiseInfo& info = *book.info;
   const int inputs = g.num_inputs();
-  const std::vector<Recipe>& recipes = recipes_of(op, info, *g.params_ref(), inputs);
+  const std::vector<Recipe>& recipes = recipes_of(op, book, *g.params_ref(), inputs);
   for (int i = 0; i < inputs; ++i) {
     const Recipe& recipe = recipes[i];
     if (recipe.kind == Recipe::Kind::zero || !g.needs(i)) continue;

@@ -48,7 +48,7 @@ constexpr bool on_integers(Fn f) {
 struct FnInfo {
   Fn fn;
   const char* name;
-  float ns;  // per float element with data in the first cache, on 256-bit vectors
+  float ns;  // per float element with data in the first cache: measured on 512-bit vectors, and a third more
   // The operators that apply the function, for gradients of gradients: to arrays of one shape, to arrays that
   // broadcast, to an array and a scalar, to a scalar and an array. Null: there is none.
   const char* op = nullptr;

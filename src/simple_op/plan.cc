@@ -407,13 +407,13 @@ class Planner {
 double function_ns(Fn fn, Native type) {
   const double ns = info(fn).ns;
   if (type == Native::f32) return ns;
-  if (type == Native::f64) return ns < 0.5 ? 2 * ns : 20.0;
+  if (type == Native::f64) return ns < 0.08 ? 2 * ns : 12.0;
   const bool divides = fn == Fn::div || fn == Fn::mod;
   return divides ? 5.0 : ns * size_of(type) / 4;
 }
 
 int64_t estimate_ns(double step_ns_per_element, int64_t n, int64_t bytes) {
-  const double bytes_per_ns = bytes < (1 << 20) ? 60 : bytes < (16 << 20) ? 25 : 10;
+  const double bytes_per_ns = bytes < (128 << 10) ? 150 : bytes < (4 << 20) ? 70 : bytes < (32 << 20) ? 35 : 20;
   const double compute = step_ns_per_element * static_cast<double>(n),
                memory = static_cast<double>(bytes) / bytes_per_ns;
   return 10 + static_cast<int64_t>(std::max(compute, memory) + 0.25 * std::min(compute, memory));

@@ -26,13 +26,13 @@ struct Operand {
 };
 
 // The last, overlapping vector is read before the loop writes: so `out` may be an operand.
-template <Fn f, typename T>
+template <typename F, typename T>
 void tile_unary(void* out, const void* a, const void*, const void*, int64_t n, unsigned scalars) {
   constexpr int64_t L = kLanes<T>;
   T* o = static_cast<T*>(out);
   Vec<T> copies;
   const Operand<T> x(a, scalars & 1, copies);
-  const auto of = [](Vec<T> v) MX_LAMBDA_INLINE { return Formula<f>::of(v, v, v); };
+  const auto of = [](Vec<T> v) MX_LAMBDA_INLINE { return F::of(v, v, v); };
   if (n < L) return n > 0 ? store_part(o, of(x.first(n)), n) : void();
   const int64_t last = n - L;
   const Vec<T> tail = x.at(last);
@@ -67,12 +67,39 @@ void tile_ternary(void* out, const void* a, const void* b, const void* c, int64_
   store(o + last, Formula<f>::of(tail_x, tail_y, tail_z));
 }
 
+struct Cube {
+  template <typename V>
+  MX_INLINE static V of(V a, V, V) {
+    return a * a * a;
+  }
+};
+
+// Powers to the exponents that programs use most need no logarithm.
+template <typename T>
+void tile_power(void* out, const void* a, const void* b, const void* c, int64_t n, unsigned scalars) {
+  const T exponent = scalars & 2 ? *static_cast<const T*>(b) : T(0);
+  TileFn tile = tile_binary<Fn::power, T>;
+  if (exponent == T(1))
+    tile = tile_unary<Formula<Fn::copy>, T>;
+  else if (exponent == T(2))
+    tile = tile_unary<Formula<Fn::square>, T>;
+  else if (exponent == T(3))
+    tile = tile_unary<Cube, T>;
+  else if (exponent == T(0.5))
+    tile = tile_unary<Formula<Fn::sqrt>, T>;
+  else if (exponent == T(-1))
+    tile = tile_unary<Formula<Fn::reciprocal>, T>;
+  tile(out, a, b, c, n, scalars);
+}
+
 template <typename T, int f>
 constexpr TileFn tile_of() {
   if constexpr (!std::is_floating_point_v<T> && !on_integers(Fn(f)))
     return nullptr;
+  else if constexpr (Fn(f) == Fn::power)
+    return tile_power<T>;
   else if constexpr (arity_of(Fn(f)) == 1)
-    return tile_unary<Fn(f), T>;
+    return tile_unary<Formula<Fn(f)>, T>;
   else if constexpr (arity_of(Fn(f)) == 2)
     return tile_binary<Fn(f), T>;
   else
