@@ -67,10 +67,12 @@ void add_scalar(const BinaryDef& def, const std::string& name, bool reversed) {
     const Expr array = Expr::input(0), scalar = Expr::scalar(0);
     return reversed ? apply(fn, scalar, array) : apply(fn, array, scalar);
   };
+  std::vector<std::string> aliases = {camel_case(name)};
+  if (name == "_plus_scalar" || name == "_minus_scalar") aliases.push_back("_scatter" + name);
   register_elementwise({.name = name,
                         .doc = str(def.what, reversed ? " of a scalar and an array." : " of an array and a scalar.",
                                    "\n\nShapes: data (any), output the same. Dtype: that of data."),
-                        .aliases = {camel_case(name)},
+                        .aliases = aliases,
                         .inputs = {"data"},
                         .info = {.formula = formula, .scalars = 1, .read_scalars = read_scalar},
                         .params = schema_of<ScalarParams>(),
@@ -108,7 +110,14 @@ const bool registered = [] {
        {"_minus", "_Minus", "_sub"},
        {"broadcast_minus"}},
       {Fn::mul, "Product", "elemwise_mul", "broadcast_mul", "_mul_scalar", "", false, {"_mul", "_Mul"}},
-      {Fn::div, "Quotient", "elemwise_div", "broadcast_div", "_div_scalar", "_rdiv_scalar", false, {"_div", "_Div"}},
+      {Fn::div,
+       "Quotient",
+       "elemwise_div",
+       "broadcast_div",
+       "_div_scalar",
+       "_rdiv_scalar",
+       false,
+       {"_div", "_Div", "_scatter_elemwise_div"}},
       {Fn::mod,
        "Remainder, with the sign of the divisor,",
        "_mod",

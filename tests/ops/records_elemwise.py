@@ -419,3 +419,53 @@ record(
     atol=2e-3,
     rtol={"bfloat16": 1e-3},
 )
+
+# ---- gradients by choice: their own check, since they are not derivatives -------------------------------------------
+
+for name, function in (("_contrib_round_ste", round_away), ("_contrib_sign_ste", np.sign)):
+    record(
+        name,
+        dtypes=FLOATS,
+        samples=lambda rng: [Sample([positive(rng, s) - 2.5]) for s in ((3, 4), (2, 40))],
+        reference=function,
+    )
+record(
+    "_contrib_gradientmultiplier",
+    dtypes=FLOATS,
+    samples=lambda rng: [Sample([positive(rng, (3, 4))], dict(scalar=-0.5))],
+    reference=lambda x, scalar: x,
+)
+record(
+    "_contrib_quadratic",
+    dtypes=FLOATS,
+    grad=True,
+    samples=lambda rng: [Sample([positive(rng, (3, 4))], dict(a=2, b=-1, c=0.5)), Sample([positive(rng, (5,))])],
+    reference=lambda x, a=0, b=0, c=0: a * x * x + b * x + c,
+    rtol=HALF_BASE,
+)
+record(
+    "_identity_with_attr_like_rhs",
+    data=(0,),
+    grad=True,
+    samples=lambda rng: [Sample([positive(rng, (3, 4)), positive(rng, (3, 4))])],
+    reference=lambda x, y: x,
+)
+record(
+    "MakeLoss",
+    dtypes=FLOATS,
+    samples=lambda rng: [
+        Sample([positive(rng, (3, 4))], p) for p in ({}, dict(grad_scale=2), dict(normalization="batch"))
+    ],
+    reference=lambda x, **_: x,
+)
+record(
+    "amp_multicast",
+    dtypes=("float32",),
+    grad=True,
+    out=False,
+    samples=lambda rng: [
+        Sample([positive(rng, (3, 4)), positive(rng, (2,))], dict(num_outputs=2)),
+        Sample([positive(rng, (3, 4)), rng.integers(0, 5, (3,)).astype(np.int32)], dict(num_outputs=2), grad=False),
+    ],
+    reference=lambda *arrays, num_outputs: list(arrays),
+)
