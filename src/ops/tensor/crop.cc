@@ -30,7 +30,8 @@ Window crop_window(const CropParams& p, const Shape& data, const Shape* like, co
     const int64_t extent = data[2 + d], count = like ? (*like)[2 + d] : p.h_w[d];
     const int64_t begin = p.center_crop ? (extent - count) / 2 : p.offset[d];
     if (count < 0 || begin < 0 || begin + count > extent) {
-      fail(ErrorKind::value, op.name, ": ", d ? "columns" : "rows", " [", begin, ", ", begin + count, ") leave data ", data);
+      fail(ErrorKind::value, op.name, ": ", d ? "columns" : "rows", " [", begin, ", ", begin + count, ") leave data ",
+           data);
     }
     w = w.narrow(2 + d, begin, count);
   }
@@ -70,34 +71,33 @@ Prepared prepare_crop_backward(const PrepareArgs& args) {
   return kernel.finish();
 }
 
-const RegisterOp crop{{
-    .name = "Crop",
-    .doc = "A rectangle of each image: at offset or in the middle, of size h_w or as large as the second array.\n\n"
-           "Shapes: data (n, c, height, width). Raises an error if the rectangle leaves the image.",
-    .params = schema_of<CropParams>(),
-    .inputs = Inputs::variadic("num_args"),
-    .infer = {infer_crop, infer_dtype},
-    .gradient = Gradient([](GradientBuilder& g) {
-                  g.give_all({0}, "_backward_Crop", {g.input(0), g.head(0)}, g.params_ref());
-                }).without_outputs(),
-    .kernels = {{"move", prepare_crop}}}};
+const RegisterOp crop{
+    {.name = "Crop",
+     .doc = "A rectangle of each image: at offset or in the middle, of size h_w or as large as the second array.\n\n"
+            "Shapes: data (n, c, height, width). Raises an error if the rectangle leaves the image.",
+     .params = schema_of<CropParams>(),
+     .inputs = Inputs::variadic("num_args"),
+     .infer = {infer_crop, infer_dtype},
+     .gradient = Gradient([](GradientBuilder& g) {
+                   g.give_all({0}, "_backward_Crop", {g.input(0), g.head(0)}, g.params_ref());
+                 }).without_outputs(),
+     .kernels = {{"move", prepare_crop}}}};
 
-const RegisterOp backward_crop{{
-    .name = "_backward_Crop",
-    .doc = "Gradient of Crop with respect to data.",
-    .params = schema_of<CropParams>(),
-    .inputs = {"data", "head"},
-    .infer = {[](InferContext& c) { c.merge_out(0, c.in[0].shape); },
-              [](InferContext& c) { c.merge_out_dtype(0, c.in[1].dtype); }},
-    .gradient = Gradient([](GradientBuilder& g) {
-                  CropParams p = g.params<CropParams>();
-                  p.num_args = 2;
-                  const Value in[] = {g.head(0), g.input(1)};
-                  const int target = 1;
-                  g.give_all({&target, 1}, get_op("Crop"), make_params<CropParams>(p), in);
-                }).without_outputs(),
-    .kernels = {{"move", prepare_crop_backward}},
-    .flags = {.hidden = true}}};
+const RegisterOp backward_crop{{.name = "_backward_Crop",
+                                .doc = "Gradient of Crop with respect to data.",
+                                .params = schema_of<CropParams>(),
+                                .inputs = {"data", "head"},
+                                .infer = {[](InferContext& c) { c.merge_out(0, c.in[0].shape); },
+                                          [](InferContext& c) { c.merge_out_dtype(0, c.in[1].dtype); }},
+                                .gradient = Gradient([](GradientBuilder& g) {
+                                              CropParams p = g.params<CropParams>();
+                                              p.num_args = 2;
+                                              const Value in[] = {g.head(0), g.input(1)};
+                                              const int target = 1;
+                                              g.give_all({&target, 1}, get_op("Crop"), make_params<CropParams>(p), in);
+                                            }).without_outputs(),
+                                .kernels = {{"move", prepare_crop_backward}},
+                                .flags = {.hidden = true}}};
 
 }  // namespace
 }  // namespace mxnet::ops
