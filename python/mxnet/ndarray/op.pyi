@@ -417,6 +417,21 @@ def MAERegressionOutput(
     grad_scale: Multiplies the gradient. (float, default 1.0)
     """
 
+def MakeLoss(
+    data: NDArray | None = ..., grad_scale: float = ..., valid_thresh: float = ...,
+    normalization: Literal['batch', 'null', 'valid'] = ..., out: NDArray | Sequence[NDArray] | None = ...,
+    name: str | None = ..., **kwargs: Any,
+) -> NDArray:
+    """Marks its input as a loss: the same values, and a gradient of `grad_scale` whatever comes back.
+
+    Shapes: data (any), output the same.
+
+    grad_scale: The gradient of each element. (float, default 1.0)
+    valid_thresh: Elements above it are valid. (float, default 0.0)
+    normalization: Divides the gradient by the number of rows, by the number of valid elements, or not. ({'batch',
+        'null', 'valid'}, default null)
+    """
+
 def Pad(
     data: NDArray | None = ..., mode: Literal['constant', 'edge', 'reflect'] = ...,
     pad_width: int | Sequence[int] = ..., constant_value: float = ...,
@@ -710,6 +725,18 @@ def amp_cast(
     Shapes: data (any), output the same.
 
     dtype: The dtype of the output. (dtype, required)
+    """
+
+def amp_multicast(
+    *data: NDArray, cast_narrow: bool = ..., out: NDArray | Sequence[NDArray] | None = ..., name: str | None = ...,
+    **kwargs: Any,
+) -> Any:
+    """Casts floating point arrays to the widest dtype among them; others pass unchanged.
+
+    Shapes: each output that of its input.
+
+    num_outputs: How many arrays. (int, required)
+    cast_narrow: Whether to cast to the narrowest dtype rather than the widest. (boolean, default False)
     """
 
 def arccos(
