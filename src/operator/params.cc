@@ -101,15 +101,24 @@ double to_double(const ParamValue& given) {
   expected("a number", given);
 }
 
-std::string float_text(double value, bool single) {
+std::string float_text(double value) {
   if (std::isnan(value)) return "nan";
   if (std::isinf(value)) return value < 0 ? "-inf" : "inf";
   char buffer[40];
-  const auto result = single ? std::to_chars(buffer, buffer + sizeof buffer, static_cast<float>(value))
-                             : std::to_chars(buffer, buffer + sizeof buffer, value);
+  const auto result = std::to_chars(buffer, buffer + sizeof buffer, value);
   std::string text(buffer, result.ptr);
   if (text.find_first_of(".en") == std::string::npos) text += ".0";
   return text;
+}
+
+// The double whose shortest text is the float's: 0.9f is 0.9, not 0.8999999761581421.
+double shortest_double(float value) {
+  if (!std::isfinite(value)) return value;
+  char buffer[40];
+  const auto result = std::to_chars(buffer, buffer + sizeof buffer, value);
+  double parsed = value;
+  std::from_chars(buffer, result.ptr, parsed);
+  return parsed;
 }
 
 }  // namespace
@@ -128,7 +137,7 @@ std::string param_text(const ParamValue& value) {
     std::string operator()(std::monostate) const { return "None"; }
     std::string operator()(bool b) const { return b ? "True" : "False"; }
     std::string operator()(int64_t i) const { return std::to_string(i); }
-    std::string operator()(double d) const { return float_text(d, false); }
+    std::string operator()(double d) const { return float_text(d); }
     std::string operator()(const std::string& s) const { return s; }
     std::string operator()(DType t) const { return name_of(t); }
     std::string operator()(const ParamList& list) const {
@@ -214,9 +223,7 @@ Ref<Params> ParamSchema::parse(std::string_view op, const ParamMap& given) const
 std::vector<std::pair<std::string, std::string>> ParamSchema::to_text(const Params& params) const {
   std::vector<std::pair<std::string, std::string>> out;
   for (const ParamField& field : fields_) {
-    const ParamValue value = field.get(params.raw());
-    const auto* d = std::get_if<double>(&value);
-    out.emplace_back(field.name, d && field.type == "float" ? float_text(*d, true) : param_text(value));
+    out.emplace_back(field.name, param_text(field.get(params.raw())));
   }
   return out;
 }
@@ -255,8 +262,8 @@ void check_range(const ParamField& field, const ParamValue& value, double low, d
   if (value.is_none()) return;
   const double v = to_double(value);
   if (!(v >= low && v <= high)) {
-    fail(ErrorKind::value, "parameter ", field.name, " must be in [", float_text(low, false), ", ",
-         float_text(high, false), "], got ", param_text(value));
+    fail(ErrorKind::value, "parameter ", field.name, " must be in [", float_text(low), ", ", float_text(high),
+         "], got ", param_text(value));
   }
 }
 
@@ -298,7 +305,7 @@ MXNET_CODEC(
     return static_cast<int64_t>(v);
     , k.add(static_cast<uint64_t>(v));)
 MXNET_CODEC(double, "double", return to_double(v);, return v;, k.add(std::bit_cast<uint64_t>(v));)
-MXNET_CODEC(float, "float", return static_cast<float>(to_double(v));, return static_cast<double>(v);
+MXNET_CODEC(float, "float", return static_cast<float>(to_double(v));, return shortest_double(v);
             , k.add(std::bit_cast<uint32_t>(v));)
 MXNET_CODEC(std::string, "string", return param_text(v);, return v;, k.add(std::string_view(v));)
 MXNET_CODEC(

@@ -33,7 +33,7 @@ def BatchNorm(
     1 / sqrt(variance + eps), (channels,). For half-precision data the other arrays are float32.
 
     eps: Added to the variance before its root is taken. (double, default 0.0010000000474974513)
-    momentum: Part of the old moving statistics that an update keeps. (float, default 0.8999999761581421)
+    momentum: Part of the old moving statistics that an update keeps. (float, default 0.9)
     fix_gamma: Whether gamma is 1 and has no gradient; training then sets the array to 1. (boolean, default True)
     use_global_stats: Whether training, too, uses the moving statistics. (boolean, default False)
     output_mean_var: Whether mean and inverse deviation are outputs as well. (boolean, default False)
@@ -58,7 +58,7 @@ def BatchNorm_v1(
     1 / sqrt(variance + eps), (channels,). For half-precision data the other arrays are float32.
 
     eps: Added to the variance before its root is taken. (double, default 0.0010000000474974513)
-    momentum: Part of the old moving statistics that an update keeps. (float, default 0.8999999761581421)
+    momentum: Part of the old moving statistics that an update keeps. (float, default 0.9)
     fix_gamma: Whether gamma is 1 and has no gradient; training then sets the array to 1. (boolean, default True)
     use_global_stats: Whether training, too, uses the moving statistics. (boolean, default False)
     output_mean_var: Whether mean and inverse deviation are outputs as well. (boolean, default False)
@@ -185,7 +185,7 @@ def CuDNNBatchNorm(
     1 / sqrt(variance + eps), (channels,). For half-precision data the other arrays are float32.
 
     eps: Added to the variance before its root is taken. (double, default 0.0010000000474974513)
-    momentum: Part of the old moving statistics that an update keeps. (float, default 0.8999999761581421)
+    momentum: Part of the old moving statistics that an update keeps. (float, default 0.9)
     fix_gamma: Whether gamma is 1 and has no gradient; training then sets the array to 1. (boolean, default True)
     use_global_stats: Whether training, too, uses the moving statistics. (boolean, default False)
     output_mean_var: Whether mean and inverse deviation are outputs as well. (boolean, default False)
@@ -301,7 +301,7 @@ def GroupNorm(
     `output_mean_var` also mean and deviation, (n, num_groups).
 
     num_groups: Number of groups that the channels are cut in. (long, default 1)
-    eps: Added to the variance before its root is taken. (float, default 9.999999747378752e-06)
+    eps: Added to the variance before its root is taken. (float, default 1e-05)
     output_mean_var: Whether mean and deviation are outputs as well. (boolean, default False)
     """
 
@@ -313,7 +313,7 @@ def InstanceNorm(
 
     Shapes: data (n, c, ...) of at least 3 dimensions, gamma and beta (c,), output as data.
 
-    eps: Added to the variance before its root is taken. (float, default 0.0010000000474974513)
+    eps: Added to the variance before its root is taken. (float, default 0.001)
     """
 
 def L2Normalization(
@@ -325,7 +325,7 @@ def L2Normalization(
 
     Shapes: data (n, ...), or (n, c, ...) with at least 3 dimensions for the latter two; output the same.
 
-    eps: Added to the sum of squares before its root is taken. (float, default 1.000000013351432e-10)
+    eps: Added to the sum of squares before its root is taken. (float, default 1e-10)
     mode: What has norm 1: a sample, the channels at a position, or a channel of a sample. ({'channel',
         'instance', 'spatial'}, default instance)
     """
@@ -338,7 +338,7 @@ def LRN(
 
     Shapes: data (n, c, h, w), output the same.
 
-    alpha: Weight of the mean of squares. (float, default 9.999999747378752e-05)
+    alpha: Weight of the mean of squares. (float, default 1e-04)
     beta: Exponent of the divisor. (float, default 0.75)
     knorm: Constant in the divisor. (float, default 2.0)
     nsize: Number of neighbouring channels, odd. (long, required)
@@ -355,7 +355,7 @@ def LayerNorm(
     mean and deviation, sized 1 along the axis.
 
     axis: The axis to normalize along. (int, default -1)
-    eps: Added to the variance before its root is taken. (float, default 9.999999747378752e-06)
+    eps: Added to the variance before its root is taken. (float, default 1e-05)
     output_mean_var: Whether mean and deviation are outputs as well. (boolean, default False)
     """
 
@@ -373,7 +373,7 @@ def LeakyReLU(
     act_type: The function below zero. ({'elu', 'gelu', 'leaky', 'prelu', 'rrelu', 'selu'}, default leaky)
     slope: Factor below zero of leaky and elu. (float, default 0.25)
     lower_bound: Least random slope of rrelu. (float, default 0.125)
-    upper_bound: Largest random slope of rrelu. (float, default 0.33399999141693115)
+    upper_bound: Largest random slope of rrelu. (float, default 0.334)
     """
 
 def LinearRegressionOutput(
@@ -1413,7 +1413,7 @@ def hard_sigmoid(
 
     Shapes: data (any), output the same.
 
-    alpha: Slope. (float, default 0.20000000298023224)
+    alpha: Slope. (float, default 0.2)
     beta: Value at zero. (float, default 0.5)
     """
 
