@@ -18,6 +18,7 @@ class WordBuffer {
     words_[size_++] = word;
   }
   void add(const uint64_t* words, size_t count) {
+    if (count == 0) return;
     while (size_ + count > words_.size()) words_.resize(2 * words_.size());
     std::memcpy(words_.data() + size_, words, count * sizeof(uint64_t));
     size_ += count;

@@ -17,6 +17,47 @@ MX_INLINE Mask<V> is_nan(V x) {
   return (Mask<V>)(x != x);
 }
 
+// Signed integers wrap: they are added as unsigned.
+template <typename V>
+using Unsigned = Vec<std::make_unsigned_t<IntOfSize<sizeof(Lane<V>)>>>;
+template <typename V>
+MX_INLINE V plus(V a, V b) {
+  if constexpr (kIsFloat<V>)
+    return a + b;
+  else
+    return (V)((Unsigned<V>)a + (Unsigned<V>)b);
+}
+template <typename V>
+MX_INLINE V minus(V a, V b) {
+  if constexpr (kIsFloat<V>)
+    return a - b;
+  else
+    return (V)((Unsigned<V>)a - (Unsigned<V>)b);
+}
+template <typename V>
+MX_INLINE V times(V a, V b) {
+  if constexpr (kIsFloat<V>)
+    return a * b;
+  else
+    return (V)((Unsigned<V>)a * (Unsigned<V>)b);
+}
+template <typename V>
+MX_INLINE V negated(V a) {
+  if constexpr (kIsFloat<V>)
+    return -a;
+  else
+    return minus(V{}, a);
+}
+template <typename V>
+MX_INLINE V magnitude(V a) {
+  if constexpr (kIsFloat<V>)
+    return vabs(a);
+  else if constexpr (std::is_signed_v<Lane<V>>)
+    return a < 0 ? negated(a) : a;
+  else
+    return a;
+}
+
 // A NaN on either side wins; of two equal values the left.
 template <typename V>
 MX_INLINE V maximum(V a, V b) {
@@ -56,7 +97,7 @@ MX_INLINE V int_div(V a, V b) {
   if constexpr (std::is_signed_v<T>) {
     safe = b == T(-1) ? V{} + T(1) : safe;
     const V q = a / safe;
-    return b == T(-1) ? V{} - a : (b == T(0) ? V{} : q);
+    return b == T(-1) ? negated(a) : (b == T(0) ? V{} : q);
   } else {
     return b == T(0) ? V{} : a / safe;
   }
@@ -64,7 +105,7 @@ MX_INLINE V int_div(V a, V b) {
 template <typename V>
 MX_INLINE V int_mod(V a, V b) {  // has the sign of b
   using T = Lane<V>;
-  const V r = b == T(0) ? V{} : a - int_div(a, b) * b;
+  const V r = b == T(0) ? V{} : minus(a, times(int_div(a, b), b));
   if constexpr (std::is_signed_v<T>)
     return (r != T(0)) & ((r ^ b) < T(0)) ? r + b : r;
   else
@@ -123,15 +164,15 @@ struct Formula;
   };
 
 MX_FORMULA(copy, a)
-MX_FORMULA(negative, -a)
-MX_FORMULA(abs, vabs(a))
+MX_FORMULA(negative, negated(a))
+MX_FORMULA(abs, magnitude(a))
 MX_FORMULA(sign, sign_of(a))
 MX_FORMULA(rint, MX_BOTH(vrint(a), a))
 MX_FORMULA(ceil, MX_BOTH(vceil(a), a))
 MX_FORMULA(floor, MX_BOTH(vfloor(a), a))
 MX_FORMULA(trunc, MX_BOTH(vtrunc(a), a))
 MX_FORMULA(round, MX_BOTH(round_away(a), a))
-MX_FORMULA(square, a* a)
+MX_FORMULA(square, times(a, a))
 MX_FORMULA(sqrt, vsqrt(a))
 MX_FORMULA(rsqrt, T(1) / vsqrt(a))
 MX_FORMULA(cbrt, cbrt_like<false>(a))
@@ -186,9 +227,9 @@ MX_FORMULA(logical_not, truth<V>(a == T(0)))
 MX_FORMULA(isnan, truth<V>(is_nan(a)))
 MX_FORMULA(isinf, MX_BOTH(truth<V>(vabs(a) == T(__builtin_inf())), V{}))
 MX_FORMULA(isfinite, MX_BOTH(truth<V>(vabs(a) < T(__builtin_inf())), V{} + T(1)))
-MX_FORMULA(add, a + b)
-MX_FORMULA(sub, a - b)
-MX_FORMULA(mul, a* b)
+MX_FORMULA(add, plus(a, b))
+MX_FORMULA(sub, minus(a, b))
+MX_FORMULA(mul, times(a, b))
 MX_FORMULA(div, MX_BOTH(a / b, int_div(a, b)))
 MX_FORMULA(mod, MX_BOTH(vmod(a, b), int_mod(a, b)))
 MX_FORMULA(power, vpow(a, b))

@@ -170,14 +170,8 @@ MX_INLINE F32 limit(F32 x, float low, float high) { return vmax(splat(low), vmin
 
 template <typename V>
 MX_INLINE V vabs(V x) {
-  if constexpr (kIsFloat<V>) {
-    using M = Mask<V>;
-    return (V)((M)x & ~((M{} + 1) << (8 * sizeof(Lane<V>) - 1)));
-  } else if constexpr (std::is_signed_v<Lane<V>>) {
-    return x < 0 ? -x : x;
-  } else {
-    return x;
-  }
+  using M = Mask<V>;
+  return (V)((M)x & ~((M{} + 1) << (8 * sizeof(Lane<V>) - 1)));
 }
 template <typename V>
 MX_INLINE V sign_bit(V x) {  // -0.0 where x is negative, else 0.0
