@@ -6,6 +6,7 @@
 #include <map>
 #include <unordered_map>
 
+#include "backend/cpu/parallel.h"
 #include "base/env.h"
 #include "base/small_array.h"
 #include "executor/fusion.h"
@@ -19,8 +20,6 @@ namespace mxnet {
 namespace {
 
 size_t bytes_of(const TensorSpec& spec) { return static_cast<size_t>(spec.shape.size()) * size_of(spec.dtype); }
-
-constexpr int64_t kTeamCost = 40'000;  // ns on one thread
 
 // Where a value lives. Several values share a storage when one is a view of another or was computed in its place.
 struct Storage {
@@ -379,7 +378,7 @@ class Builder {
     };
     try {
       auto kernel = with(request_.team);
-      if (!kernel->team_matters || request_.team == 1 || kernel->cost_ns > kTeamCost) return kernel;
+      if (!kernel->team_matters || request_.team == 1 || kernel->cost_ns > Kernel::kTeamCost) return kernel;
       std::fill(wanted.begin(), wanted.end(), Layout::plain);
       for (TensorSpec& spec : out) spec.layout = Layout::plain;
       return with(1);
@@ -582,7 +581,13 @@ void run_step(const PlanStep& step, std::span<void* const> bases, const random::
   random::Stream own = stream;
   own.base += step.random_offset;
   void* scratch = static_cast<char*>(bases[kArenaBase]) + step.scratch_offset;
-  step.kernel->run({pointers.data(), pointers.data() + step.in.size(), step.params.get(), own, scratch});
+  const KernelCall call{pointers.data(), pointers.data() + step.in.size(), step.params.get(), own, scratch};
+  if (step.kernel->cost_ns < Kernel::kTeamCost && cpu::team_size() > 1) {
+    const cpu::TeamScope one(1);
+    step.kernel->run(call);
+  } else {
+    step.kernel->run(call);
+  }
   for (size_t i = 0; i < step.dead.size(); ++i) std::memset(address(bases, step.dead[i]), kNaNByte, step.dead_bytes[i]);
 }
 

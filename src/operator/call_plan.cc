@@ -115,8 +115,9 @@ Ref<CallPlan> build(const CallSignature& s, std::span<const TensorSpec> known_ou
   const int team = env::settings().threads;
   prepare(*plan, *s.params, s.training, team);
   plan->inline_ok = plan->kernel->cost_ns < env::settings().inline_ns;
+  plan->alone = team > 1 && plan->kernel->cost_ns < Kernel::kTeamCost;
   // The same object serves inline and queued runs, so that both give the same bits.
-  if (plan->inline_ok && plan->kernel->team_matters && team > 1) prepare(*plan, *s.params, s.training, 1);
+  if (plan->alone && plan->kernel->team_matters) prepare(*plan, *s.params, s.training, 1);
   plan->direct = plan->kernel->scratch == 0 && plan->kernel->random_draws == 0 && !s.op.inputs.mutates_any();
   for (size_t i = 0; i < plan->in.size(); ++i) plan->direct &= plan->in_layout[i] == plan->in[i].layout;
   for (size_t i = 0; i < n_out; ++i) plan->direct &= plan->req[i] == Req::write;

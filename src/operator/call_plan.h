@@ -22,6 +22,7 @@ struct CallPlan : Counted<CallPlan> {
   std::vector<Req> req;             // one per output
   std::unique_ptr<Kernel> kernel;
   bool inline_ok = false;  // cheap enough for the calling thread
+  bool alone = false;      // too small for a team
   bool direct = false;     // no relayout of inputs, no scratch, no random numbers, nothing mutated
 };
 

@@ -6,6 +6,7 @@
 #include <memory>
 #include <vector>
 
+#include "backend/cpu/parallel.h"
 #include "base/env.h"
 #include "base/error.h"
 #include "base/small_array.h"
@@ -42,7 +43,12 @@ class Task {
 
   void run() {
     try {
-      run_kernel();
+      if (plan_->alone && cpu::team_size() > 1) {
+        const cpu::TeamScope one(1);
+        run_kernel();
+      } else {
+        run_kernel();
+      }
     } catch (const Error& e) {
       fail(e.kind(), plan_->signature, ": ", e.what());
     }

@@ -41,6 +41,9 @@ struct KernelCall {
 class Kernel {
  public:
   static constexpr int64_t kUnknownCost = INT64_MAX / 4;
+  // Below this a team does not pay: opening a region on threads that may be asleep costs tens of microseconds, and the
+  // caller that runs ahead wants a core too.
+  static constexpr int64_t kTeamCost = 500'000;  // ns on one thread
 
   virtual ~Kernel() = default;
   virtual void run(const KernelCall& call) const = 0;
