@@ -313,6 +313,26 @@ for mid, with_mom in [("sgd", False), ("sgd_mom", True)]:
                 ],
             )
 
+for is_master in (False, True):
+    op_stride = 4 + is_master
+    given = dict(num_weights=3, lrs=(0.1, 0.2, 0.3), wds=(0, 0.1, 0.01), beta1=0.8, rescale_grad=0.5, clip_gradient=1.0)
+    record(
+        f"_multi_{'mp_' if is_master else ''}adam_update",
+        dtypes=("float32", *MASTER) if is_master else ("float32", "float64", "float16"),
+        reference=multi(adam, op_stride, is_master, False),
+        mutated=tuple(i for i in range(3 * op_stride) if i % op_stride >= 2),
+        cast=tuple(i for i in range(3 * op_stride) if i % op_stride < (2 if is_master else 9)),
+        rtol={"float32": 3e-5, "float16": 2e-2, "bfloat16": 8e-2},
+        oracle=False,
+        samples=lambda rng, s=op_stride, m=is_master, g=given: [
+            Sample([np.abs(x) if i % s == 3 else x for i, x in enumerate(multi_inputs(rng, s, m))], g)
+        ],
+        errors=[
+            ErrorSample([np.ones(2)] * op_stride, given, "num_weights"),
+            ErrorSample([np.ones(2)] * op_stride, dict(given, num_weights=1), "lrs"),
+        ],
+    )
+
 record(
     "multi_sum_sq",
     reference=lambda *xs, num_arrays: np.array([(x**2).sum() for x in xs]),

@@ -67,23 +67,49 @@ def test_adaptive_optimizers(name, kwargs, expected):
     assert_allclose(weight.asnumpy(), expected, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("kwargs", [{}, {"momentum": 0.9}, {"momentum": 0.9, "wd": 0.1, "clip_gradient": 0.4}])
-@pytest.mark.parametrize("dtype", ["float32", "float16"])
-def test_many_weights_at_once(kwargs, dtype):
+@pytest.mark.parametrize("name, kwargs", [
+    ("sgd", {}), ("sgd", {"momentum": 0.9}), ("sgd", {"momentum": 0.9, "wd": 0.1, "clip_gradient": 0.4}),
+    ("adam", {}), ("adam", {"wd": 0.1, "clip_gradient": 0.4, "rescale_grad": 0.5})])
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
+def test_many_weights_at_once(name, kwargs, dtype):
     rng = np.random.RandomState(0)
-    weights = [rng.rand(*shape).astype(dtype) for shape in ((3,), (2, 2), (5, 1))]
-    grads = [rng.rand(*w.shape).astype(dtype) for w in weights]
+    weights = [nd.array(rng.rand(*shape)).astype(dtype) for shape in ((3,), (2, 2), (5, 1))]
+    grads = [nd.array(rng.rand(*w.shape)).astype(dtype) for w in weights]
     results = []
-    for size in (1, 64):
-        optimizer = mx.optimizer.SGD(learning_rate=0.1, multi_precision=True, **kwargs)
+    for size in (0, 2, 64):
+        optimizer = mx.optimizer.create(name, learning_rate=0.1, multi_precision=True, **kwargs)
+        assert optimizer.aggregate_num > 1
         optimizer.aggregate_num = size
+        optimizer.set_lr_mult({1: 0.5})
         updater = mx.optimizer.get_updater(optimizer)
-        arrays = [nd.array(w, dtype=dtype) for w in weights]
+        arrays = [w.copy() for w in weights]
         for _ in range(3):
-            updater([0, 1, 2], [nd.array(g, dtype=dtype) for g in grads], arrays)
-        results.append([array.asnumpy() for array in arrays])
-    for one_by_one, together in zip(*results):
-        assert_allclose(together, one_by_one, rtol=1e-6 if dtype == "float32" else 1e-3)
+            updater([0, 1, 2], grads, arrays)
+        states = [a for state in updater.states.values() for a in _flat(state)]
+        results.append([array.astype("float32").asnumpy() for array in arrays + states])
+    for one_by_one, pairs, together in zip(*results):
+        assert_allclose(pairs, one_by_one, rtol=1e-6)
+        assert_allclose(together, one_by_one, rtol=1e-6)
+
+
+def _flat(state):
+    if state is None:
+        return []
+    return [state] if isinstance(state, nd.NDArray) else [a for part in state for a in _flat(part)]
+
+
+def test_aggregation_size(monkeypatch):
+    class Own(mx.optimizer.Adam):
+        def update(self, index, weight, grad, state):
+            weight[:] = index
+
+    assert Own().aggregate_num == 0
+    updater = mx.optimizer.get_updater(Own())
+    weights = [nd.zeros((2,)), nd.zeros((3,))]
+    updater([5, 7], weights, weights)
+    assert [w.asnumpy()[0] for w in weights] == [5, 7]
+    monkeypatch.setenv("MXNET_OPTIMIZER_AGGREGATION_SIZE", "7")
+    assert mx.optimizer.SGD().aggregate_num == mx.optimizer.Adam().aggregate_num == 7
 
 
 def test_multi_precision():

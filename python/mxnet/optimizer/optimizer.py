@@ -2,6 +2,7 @@
 """The base of all optimizers: learning rates, weight decay and update counts, each per weight."""
 from __future__ import annotations
 
+import os
 import warnings
 
 import numpy as np
@@ -14,6 +15,28 @@ __all__ = ["Optimizer", "Test", "create", "register"]
 def is_low_precision(weight):
     """Whether a weight profits from a float32 copy."""
     return weight.dtype == np.float16 or "bfloat16" in str(weight.dtype)
+
+
+class PackedArrays:
+    """Weights with what belongs to each, in the order of an operator that updates several.
+
+    An updater comes with the same tuples each time; the arrays of the last call are kept.
+    """
+
+    def __init__(self):
+        self._last = (None, None, None, None, None)
+
+    def get(self, columns, weights, grads, states):
+        """The arrays: weight, gradient and `columns(states)` of each weight; None if one of them is sparse."""
+        last = self._last
+        if last[0] is weights and last[1] is grads and last[2] is states and last[3] is columns:
+            return last[4]
+        arrays = None
+        if all(arr.stype == "default" for arr in (*weights, *grads)):
+            arrays = [arr for row in zip(weights, grads, *columns(states)) for arr in row]
+        if isinstance(weights, tuple) and isinstance(grads, tuple) and isinstance(states, tuple):
+            self._last = (weights, grads, states, columns, arrays)
+        return arrays
 
 
 class Optimizer:
@@ -71,6 +94,7 @@ class Optimizer:
         self.clip_gradient = clip_gradient
         self.multi_precision = multi_precision
         self.aggregate_num = 0
+        self._packed = PackedArrays()
         param_idx2name = {} if param_idx2name is None else param_idx2name
         if not isinstance(param_idx2name, dict):
             raise AssertionError("param_idx2name should be a dict of param indexes to names.")
@@ -83,10 +107,18 @@ class Optimizer:
     def __getstate__(self):
         state = self.__dict__.copy()
         state["param_dict"] = {}  # the weights themselves are no state of the optimizer
+        state.pop("_packed", None)
         return state
 
     def __setstate__(self, state):
         self.__dict__.update(state)
+        self._packed = PackedArrays()
+
+    def _aggregate(self, base):
+        """Take several weights at once, unless a subclass of `base` brings its own update, which may know only one."""
+        kind = type(self)
+        if kind.update is base.update and kind.update_multi_precision is base.update_multi_precision:
+            self.aggregate_num = int(os.getenv("MXNET_OPTIMIZER_AGGREGATION_SIZE", "256"))
 
     @staticmethod
     def register(klass):

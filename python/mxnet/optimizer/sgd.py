@@ -2,8 +2,6 @@
 """Stochastic gradient descent, with momentum, and with Nesterov's momentum."""
 from __future__ import annotations
 
-import os
-
 import numpy as np
 
 from .. import ndarray as nd
@@ -14,6 +12,13 @@ __all__ = ["NAG", "SGD", "ccSGD"]
 
 def _zeros_like(weight):
     return nd.zeros(weight.shape, weight.context, dtype=weight.dtype)
+
+
+# (with momentum, with float32 copies): what follows weight and gradient, from the states of all weights.
+_COLUMNS = {(False, False): lambda states: (),
+            (True, False): lambda states: (states,),
+            (False, True): lambda states: list(zip(*states))[1:],
+            (True, True): lambda states: zip(*states)}
 
 
 class _MomentumOptimizer(Optimizer):
@@ -55,12 +60,10 @@ class SGD(_MomentumOptimizer):
     Other arguments: see `Optimizer`. Several weights are updated in one call.
     """
 
-    _last_packed = None
-
     def __init__(self, momentum=0.0, lazy_update=True, **kwargs):
         super().__init__(momentum=momentum, **kwargs)
         self.lazy_update = lazy_update
-        self.aggregate_num = int(os.getenv("MXNET_OPTIMIZER_AGGREGATION_SIZE", "64"))
+        self._aggregate(SGD)
 
     def update(self, index, weight, grad, state):
         self._update(index, weight, grad, state, False)
@@ -76,34 +79,14 @@ class SGD(_MomentumOptimizer):
             return
         self._update_count(index)
         lrs, wds = self._get_lrs(index), self._get_wds(index)
-        operator, arrays = self._packed(weight, grad, state, with_master)
-        if operator is None:
+        arrays = self._packed.get(_COLUMNS[self.momentum > 0, with_master], weight, grad, state)
+        if arrays is None:
             for args in zip(weight, grad, state, lrs, wds):
                 self._update_one(*args, with_master)
-        else:
-            operator(*arrays, out=list(weight), num_weights=len(weight), lrs=tuple(lrs), wds=tuple(wds),
-                     **self._common())
-
-    def _packed(self, weights, grads, states, with_master):
-        """The operator for all weights and its inputs; (None, None) if one of them is sparse."""
-        last = self._last_packed
-        # An updater comes with the same tuples each time.
-        if last is not None and last[0] is weights and last[1] is grads and last[2] is states:
-            return last[3:]
-        operator, arrays = None, None
-        if all(arr.stype == "default" for arr in (*weights, *grads)):
-            columns = [weights, grads]
-            if with_master:
-                momenta, masters = zip(*states)
-                columns += [momenta, masters] if self.momentum > 0 else [masters]
-            elif self.momentum > 0:
-                columns.append(states)
-            kind = ("mp_" if with_master else "") + ("sgd_mom_update" if self.momentum > 0 else "sgd_update")
-            operator = getattr(nd, "multi_" + kind)
-            arrays = [array for row in zip(*columns) for array in row]
-        if isinstance(weights, tuple) and isinstance(grads, tuple) and isinstance(states, tuple):
-            self._last_packed = (weights, grads, states, operator, arrays)
-        return operator, arrays
+            return
+        kind = ("mp_" if with_master else "") + ("sgd_mom_update" if self.momentum > 0 else "sgd_update")
+        getattr(nd, "multi_" + kind)(*arrays, out=list(weight), num_weights=len(weight), lrs=tuple(lrs),
+                                     wds=tuple(wds), **self._common())
 
     def _update_one(self, weight, grad, state, lr, wd, with_master):
         options = {"out": weight, "lr": lr, "wd": wd, **self._common()}
@@ -119,11 +102,6 @@ class SGD(_MomentumOptimizer):
             nd.sgd_update(weight, grad, **options)
         else:
             nd.sgd_mom_update(weight, grad, state, **options)
-
-    def __getstate__(self):
-        state = super().__getstate__()
-        state.pop("_last_packed", None)
-        return state
 
 
 @register

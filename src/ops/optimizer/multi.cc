@@ -11,51 +11,83 @@
 namespace mxnet::ops {
 namespace {
 
-// ---- multi_sgd and its kin -----------------------------------------------------------------------------------------
+// ---- several weights in one call ------------------------------------------------------------------------------------
 
 struct MultiParams {
   FloatTuple lrs, wds;
-  double momentum = 0, rescale_grad = 1, clip_gradient = -1;
+  double rescale_grad = 1, clip_gradient = -1;
   int64_t num_weights = 1;
-};
 
-template <bool Momentum, bool Preloaded>
-struct MultiSgdParams : MultiParams {
-  static void declare(ParamSchemaOf<MultiSgdParams>& s) {
-    using P = MultiSgdParams;
-    using M = double P::*;
-    if constexpr (!Preloaded) {
-      using T = FloatTuple P::*;
-      s.field("lrs", static_cast<T>(&P::lrs), "Learning rates.").required().runtime().type("tuple of <float>");
-      s.field("wds", static_cast<T>(&P::wds), "Weight decays.").required().runtime().type("tuple of <float>");
-    }
-    if constexpr (Momentum) number<P>(s, "momentum", static_cast<M>(&P::momentum), "Decay rate of the momentum.");
-    number<P>(s, "rescale_grad", static_cast<M>(&P::rescale_grad), "Factor of the gradients.");
-    number<P>(s, "clip_gradient", static_cast<M>(&P::clip_gradient), "Bound of the scaled gradients; negative: none.");
-    s.field("num_weights", static_cast<int64_t P::*>(&P::num_weights), "Number of weights.").range(1, 1 << 20);
-    if constexpr (!Preloaded) {
-      s.validate([](const P& p) {
-        const auto n = static_cast<size_t>(p.num_weights);
-        if (p.lrs.size() != n || p.wds.size() != n) {
-          fail(ErrorKind::value, "lrs and wds must have num_weights = ", n, " entries, got ", p.lrs.size(), " and ",
-               p.wds.size());
-        }
-      });
-    }
+  // Rates in arrays are the last two inputs of a call.
+  UpdateScalars scalars(const KernelCall& c, bool preloaded, int first_rates, int w) const {
+    UpdateScalars s{.rescale = rescale_grad, .clip = clip_gradient};
+    s.lr = preloaded ? static_cast<const float*>(c.in[first_rates])[w] : lrs[static_cast<size_t>(w)];
+    s.wd = preloaded ? static_cast<const float*>(c.in[first_rates + 1])[w] : wds[static_cast<size_t>(w)];
+    return s;
   }
 };
 
-// Inputs: for each weight (weight, grad[, mom][, weight32]); preloaded operators end with the arrays lrs and wds.
-template <bool Momentum, bool Master, bool Preloaded>
-struct MultiSgd {
-  using P = MultiSgdParams<Momentum, Preloaded>;
-  static constexpr int kStride = 2 + Momentum + Master;
+template <class P>
+void declare_rates(ParamSchemaOf<P>& s) {
+  using T = FloatTuple P::*;
+  s.field("lrs", static_cast<T>(&P::lrs), "Learning rates.").required().runtime().type("tuple of <float>");
+  s.field("wds", static_cast<T>(&P::wds), "Weight decays.").required().runtime().type("tuple of <float>");
+  s.validate([](const P& p) {
+    const auto n = static_cast<size_t>(p.num_weights);
+    if (p.lrs.size() != n || p.wds.size() != n) {
+      fail(ErrorKind::value, "lrs and wds must have num_weights = ", n, " entries, got ", p.lrs.size(), " and ",
+           p.wds.size());
+    }
+  });
+}
+
+template <class P>
+void declare_multi(ParamSchemaOf<P>& s) {
+  using M = double P::*;
+  number<P>(s, "rescale_grad", static_cast<M>(&P::rescale_grad), "Factor of the gradients.");
+  number<P>(s, "clip_gradient", static_cast<M>(&P::clip_gradient), "Bound of the scaled gradients; negative: none.");
+  s.field("num_weights", static_cast<int64_t P::*>(&P::num_weights), "Number of weights.").range(1, 1 << 20);
+}
+
+template <bool Momentum, bool Preloaded>
+struct MultiSgdParams : MultiParams {
+  static constexpr Rule kRule = Momentum ? Rule::sgd_mom : Rule::sgd;
+  static constexpr int kStates = Momentum;
+  static constexpr bool kPreloaded = Preloaded;
+  double momentum = 0;
+  static void declare(ParamSchemaOf<MultiSgdParams>& s) {
+    if constexpr (!Preloaded) declare_rates(s);
+    if constexpr (Momentum) number(s, "momentum", &MultiSgdParams::momentum, "Decay rate of the momentum.");
+    declare_multi(s);
+  }
+  void set_rule(UpdateScalars& s) const { s.a = momentum; }
+};
+
+struct MultiAdamParams : MultiParams {
+  static constexpr Rule kRule = Rule::adam;
+  static constexpr int kStates = 2;
+  static constexpr bool kPreloaded = false;
+  double beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8;
+  static void declare(ParamSchemaOf<MultiAdamParams>& s) {
+    declare_rates(s);
+    number(s, "beta1", &MultiAdamParams::beta1, "Decay rate of the mean of gradients.");
+    number(s, "beta2", &MultiAdamParams::beta2, "Decay rate of the mean of squared gradients.");
+    number(s, "epsilon", &MultiAdamParams::epsilon, "Added to the divisor.");
+    declare_multi(s);
+  }
+  void set_rule(UpdateScalars& s) const { s.a = beta1, s.b = beta2, s.c = epsilon; }
+};
+
+// Inputs: for each weight (weight, grad, states...[, weight32]); preloaded operators end with the arrays lrs and wds.
+template <class P, bool Master>
+struct MultiUpdate {
+  static constexpr int kStride = 2 + P::kStates + Master;
 
   static int count(const Params& params) { return static_cast<int>(params.as<P>().num_weights); }
   static bool mutates(const Params& params, int i) { return i < count(params) * kStride && i % kStride >= 2; }
 
   static void check_count(const InferContext& c) {
-    const int expected = count(c.params) * kStride + (Preloaded ? 2 : 0);
+    const int expected = count(c.params) * kStride + (P::kPreloaded ? 2 : 0);
     if (static_cast<int>(c.in.size()) != expected) {
       c.bad(str("num_weights = ", count(c.params), " needs ", expected, " arrays, got ", c.in.size()));
     }
@@ -89,39 +121,29 @@ struct MultiSgd {
     const int n = count(args.params);
     std::vector<int64_t> sizes;
     std::vector<UpdateFn> updates;
+    int64_t bytes = 0;
     for (int w = 0; w < n; ++w) {
       const TensorSpec& weight = args.in[w * kStride];
       sizes.push_back(weight.shape.size());
-      updates.push_back(find_update(Momentum ? Rule::sgd_mom : Rule::sgd, weight.dtype, Master));
+      bytes += sizes.back() * (3 + 2 * P::kStates) * size_of(weight.dtype);
+      updates.push_back(find_update(P::kRule, weight.dtype, Master));
       if (!updates.back()) return str("weights must be floating point, got ", name_of(weight.dtype));
     }
-    UpdatePieces pieces(sizes);
-    const int64_t cost = 30 + 40 * n + pieces.total() * (3 + 2 * Momentum) / 2;
     return make_kernel(
-        [n, updates, pieces = std::move(pieces)](const KernelCall& c) {
+        [n, updates, pieces = UpdatePieces(sizes)](const KernelCall& c) {
           const P& p = c.params->as<P>();
           pieces.run([&](int w, int64_t begin, int64_t end) {
             if (!c.out[w]) return;
             void* const* in = c.in + w * kStride;
             UpdateArrays arrays{.out = c.out[w], .weight = in[0], .grad = in[1]};
-            if (Momentum) arrays.state[0] = in[2];
-            if (Master) arrays.master = static_cast<float*>(in[2 + Momentum]);
-            updates[w](arrays, scalars(c, p, n, w), begin, end);
+            for (int s = 0; s < P::kStates; ++s) arrays.state[s] = in[2 + s];
+            if (Master) arrays.master = static_cast<float*>(in[2 + P::kStates]);
+            UpdateScalars numbers = p.scalars(c, P::kPreloaded, n * kStride, w);
+            p.set_rule(numbers);
+            updates[w](arrays, numbers, begin, end);
           });
         },
-        cost);
-  }
-
-  static UpdateScalars scalars(const KernelCall& c, const P& p, int n, int w) {
-    UpdateScalars s{.rescale = p.rescale_grad, .clip = p.clip_gradient, .a = p.momentum};
-    if constexpr (Preloaded) {
-      s.lr = static_cast<const float*>(c.in[n * kStride])[w];
-      s.wd = static_cast<const float*>(c.in[n * kStride + 1])[w];
-    } else {
-      s.lr = p.lrs[static_cast<size_t>(w)];
-      s.wd = p.wds[static_cast<size_t>(w)];
-    }
-    return s;
+        30 + 40 * n + bytes / 8);
   }
 
   static OpDef op(const char* name, const char* doc) {
@@ -136,6 +158,9 @@ struct MultiSgd {
             .flags = {.inplace_list = true}};
   }
 };
+
+template <bool Momentum, bool Master, bool Preloaded>
+using MultiSgd = MultiUpdate<MultiSgdParams<Momentum, Preloaded>, Master>;
 
 const RegisterOp multi_sgd{MultiSgd<false, false, false>::op(
     "multi_sgd_update", "sgd_update of several weights. Inputs: weight, grad of each.")};
@@ -159,6 +184,14 @@ const RegisterOp preloaded_mp_sgd{MultiSgd<false, true, true>::op(
 const RegisterOp preloaded_mp_sgd_mom{MultiSgd<true, true, true>::op(
     "preloaded_multi_mp_sgd_mom_update",
     "multi_mp_sgd_mom_update with learning rates and decays in two arrays after the others.")};
+
+const RegisterOp multi_adam{MultiUpdate<MultiAdamParams, false>::op(
+    "_multi_adam_update", "adam_update of several weights. Inputs: weight, grad, mean, var of each; the last two are "
+                          "written.")};
+const RegisterOp multi_mp_adam{MultiUpdate<MultiAdamParams, true>::op(
+    "_multi_mp_adam_update",
+    "_multi_adam_update of half precision weights by their float32 copies. Inputs: weight, grad, mean, var, weight32 "
+    "of each; the last three are written.")};
 
 // ---- sums of squares, finiteness -----------------------------------------------------------------------------------
 
