@@ -186,8 +186,9 @@ const RegisterOp preloaded_mp_sgd_mom{MultiSgd<true, true, true>::op(
     "multi_mp_sgd_mom_update with learning rates and decays in two arrays after the others.")};
 
 const RegisterOp multi_adam{MultiUpdate<MultiAdamParams, false>::op(
-    "_multi_adam_update", "adam_update of several weights. Inputs: weight, grad, mean, var of each; the last two are "
-                          "written.")};
+    "_multi_adam_update",
+    "adam_update of several weights. Inputs: weight, grad, mean, var of each; the last two are "
+    "written.")};
 const RegisterOp multi_mp_adam{MultiUpdate<MultiAdamParams, true>::op(
     "_multi_mp_adam_update",
     "_multi_adam_update of half precision weights by their float32 copies. Inputs: weight, grad, mean, var, weight32 "
