@@ -290,3 +290,51 @@ def test_fast_convolutions_equal_the_reference_kernel(channels, filters, kernel,
         results[dtype] = [y.asnumpy(), *(a.grad.asnumpy() for a in inputs)]
     for fast, exact in zip(results["float32"], results["float64"], strict=True):
         np.testing.assert_allclose(fast, exact, rtol=1e-3, atol=1e-3)
+
+
+def convolution_weight_gradient(x, dy, kernel, stride, dilate, pad):
+    """In float64, by taps; two spatial axes."""
+    padded = np.pad(x, ((0, 0), (0, 0), (pad[0], pad[0]), (pad[1], pad[1])))
+    out = np.zeros((dy.shape[1], x.shape[1], *kernel))
+    rows, cols = dy.shape[2:]
+    for r in range(kernel[0]):
+        for s in range(kernel[1]):
+            y0, x0 = r * dilate[0], s * dilate[1]
+            part = padded[:, :, y0 : y0 + rows * stride[0] : stride[0], x0 : x0 + cols * stride[1] : stride[1]]
+            out[:, :, r, s] = np.einsum("nkyx,ncyx->kc", dy, part[:, :, :rows, :cols])
+    return out
+
+
+@pytest.mark.parametrize(
+    "shape,filters,kernel,stride,dilate,pad",
+    [
+        ((2, 16, 9, 11), 16, (3, 3), (1, 1), (1, 1), (1, 1)),
+        ((3, 29, 8, 7), 17, (3, 3), (2, 2), (1, 1), (1, 1)),
+        ((1, 32, 13, 10), 64, (3, 5), (2, 3), (2, 1), (0, 4)),
+        ((2, 16, 6, 5), 20, (1, 4), (1, 1), (1, 1), (0, 2)),
+        ((2, 48, 5, 6), 19, (2, 1), (2, 2), (1, 1), (3, 3)),
+        ((1, 256, 3, 5), 260, (1, 1), (1, 1), (1, 1), (0, 0)),
+        ((2, 270, 6, 7), 256, (1, 1), (2, 2), (1, 1), (0, 0)),
+        ((1, 256, 3, 3), 256, (1, 1), (2, 1), (1, 1), (2, 2)),
+        ((1, 16, 70, 300), 16, (3, 3), (1, 1), (1, 1), (1, 1)),  # several bands
+    ],
+)
+def test_convolution_weight_gradients(shape, filters, kernel, stride, dilate, pad):
+    """Channels and filters that fill panels or not, windows that reach into padding on every side."""
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal(shape).astype("float32")
+    w, b = nd.zeros((filters, shape[1], *kernel)), nd.zeros((filters,))
+    params = dict(kernel=kernel, stride=stride, dilate=dilate, pad=pad, num_filter=filters)
+    dy = None
+    for req, times in (("write", 1), ("add", 2)):
+        w.attach_grad(req)
+        b.attach_grad(req)
+        for _ in range(times):
+            with autograd.record():
+                y = nd.Convolution(nd.array(x), w, b, **params)
+            if dy is None:
+                dy = rng.standard_normal(y.shape).astype("float32")
+            y.backward(nd.array(dy))
+        expected = convolution_weight_gradient(x, dy.astype("float64"), kernel, stride, dilate, pad) * times
+        np.testing.assert_allclose(w.grad.asnumpy(), expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
+        np.testing.assert_allclose(b.grad.asnumpy(), dy.sum((0, 2, 3)) * times, rtol=1e-4, atol=1e-2)
