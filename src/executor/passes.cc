@@ -41,6 +41,63 @@ std::string expression_key(const Node& node) {
   return key;
 }
 
+std::string parameter(const Node& node, std::string_view field) {
+  for (const auto& [name, text] : node.op->params.to_text(*node.params)) {
+    if (name == field) return text;
+  }
+  return {};
+}
+
+// Finds what fuse_norm_relu joins, in the graph as it was given.
+class NormReluFinder {
+ public:
+  NormReluFinder(std::span<const Entry> heads, const GraphSpecs& specs) : specs_(specs) {
+    for (const Node* node : topological_order(heads)) {
+      for (const Entry& in : node->inputs) ++readers_[in.node.get()];
+    }
+    for (const Entry& head : heads) readers_[head.node.get()] += 2;
+  }
+
+  // Behind a relu: input of the sum that is the norm, or 0 where the relu reads the norm itself; -1 if neither is so.
+  struct Found {
+    const Node* norm = nullptr;
+    int sum_input = -1;
+  };
+  Found behind(const Node& relu) const {
+    if (!is_relu(relu)) return {};
+    const Node* below = relu.inputs[0].node.get();
+    if (is_norm(relu.inputs[0])) return {below, -1};
+    if (below->is_variable() || readers_.at(below) != 1 || !is_sum(*below)) return {};
+    for (int i = 0; i < 2; ++i) {
+      if (is_norm(below->inputs[static_cast<size_t>(i)])) return {below->inputs[static_cast<size_t>(i)].node.get(), i};
+    }
+    return {};
+  }
+
+ private:
+  static bool is_relu(const Node& node) {
+    return node.op->name == "relu" || (node.op->name == "Activation" && parameter(node, "act_type") == "relu");
+  }
+  bool is_sum(const Node& node) const {
+    if (node.op->name != "elemwise_add" && node.op->name != "broadcast_add") return false;
+    const Shape& shape = specs_.of.at(&node)[0].shape;
+    return specs_.at(node.inputs[0]).shape == shape && specs_.at(node.inputs[1]).shape == shape;
+  }
+  // A norm that nothing else reads, over channels that vectors can take.
+  bool is_norm(const Entry& e) const {
+    constexpr int64_t kLeastChannels = 8;
+    if (e.node->is_variable() || e.node->op->name != "BatchNorm" || e.index != 0) return false;
+    if (readers_.at(e.node.get()) != 1 || parameter(*e.node, "output_mean_var") != "False") return false;
+    const TensorSpec& out = specs_.at(e);
+    const int rank = out.shape.rank(), axis = normalize_axis(std::stoi(parameter(*e.node, "axis")), rank, "BatchNorm");
+    return (out.dtype == DType::f32 || is_half(out.dtype)) && out.shape.size() > 0 &&
+           out.shape[axis] >= kLeastChannels && (axis == 1 || axis == rank - 1);
+  }
+
+  const GraphSpecs& specs_;
+  std::unordered_map<const Node*, int> readers_;
+};
+
 }  // namespace
 
 bool reads_only_shape(const Node& node) {
@@ -76,6 +133,23 @@ std::vector<Entry> resolve_broadcasts(std::span<const Entry> heads, const GraphS
     Ref<Node> changed = make_node(op, {}, node->name, node->inputs);
     changed->attrs = node->attrs;
     return changed;
+  });
+}
+
+std::vector<Entry> fuse_norm_relu(std::span<const Entry> heads, const GraphSpecs& specs) {
+  static const OpDef& fused = get_op("_batch_norm_relu");
+  const NormReluFinder finder(heads, specs);
+  return rebuild(heads, [&](const Ref<Node>& relu, const Node& original) -> Ref<Node> {
+    const auto [norm, sum_input] = finder.behind(original);
+    if (!norm) return relu;
+    const Node& below = *relu->inputs[0].node;
+    const Node& moved = sum_input < 0 ? below : *below.inputs[static_cast<size_t>(sum_input)].node;
+    std::vector<Entry> inputs = moved.inputs;
+    if (sum_input >= 0) inputs.push_back(below.inputs[static_cast<size_t>(1 - sum_input)]);
+    ParamMap params;
+    for (const auto& [name, text] : norm->op->params.to_text(*norm->params)) params.emplace_back(name, text);
+    params.emplace_back("sum", ParamValue{sum_input >= 0});
+    return make_node(fused, fused.params.parse(norm->name, params), norm->name, std::move(inputs));
   });
 }
 

@@ -17,6 +17,10 @@ std::vector<Entry> merge_common_subexpressions(std::span<const Entry> heads);
 // Replaces elementwise arithmetic whose operands have different shapes by its broadcasting form.
 std::vector<Entry> resolve_broadcasts(std::span<const Entry> heads, const GraphSpecs& specs);
 
+// BatchNorm whose only reader is a relu, or a sum that only a relu reads, becomes one node with it. For training: its
+// gradient reads less memory than theirs.
+std::vector<Entry> fuse_norm_relu(std::span<const Entry> heads, const GraphSpecs& specs);
+
 // True for zeros_like and ones_like: of their input only the shape matters.
 bool reads_only_shape(const Node& node);
 

@@ -42,6 +42,10 @@ Ref<Plan> Plan::compile(std::span<const Entry> heads, std::span<Node* const> inp
   for (Node* node : inputs) plan->variables_.emplace_back(node);
   plan->heads_ = resolve_broadcasts(heads, infer_graph(heads, plan->known_specs()));
   plan->heads_ = merge_common_subexpressions(plan->heads_);
+  plan->source_heads_ = plan->heads_;
+  if (plan->signature_.training) {
+    plan->heads_ = fuse_norm_relu(plan->heads_, infer_graph(plan->heads_, plan->known_specs()));
+  }
   plan->alias_.assign(heads.size(), -1);
   for (size_t i = 0; i < heads.size() && !plan->signature_.bound; ++i) {
     const auto at = std::find(inputs.begin(), inputs.end(), heads[i].node.get());

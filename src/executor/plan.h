@@ -30,7 +30,8 @@ class Plan : public Counted<Plan> {
   static Ref<Plan> compile(std::span<const Entry> heads, std::span<Node* const> inputs, PlanSignature signature);
 
   const PlanSignature& signature() const { return signature_; }
-  const std::vector<Entry>& heads() const { return heads_; }
+  // The graph out of operators that have gradients of every order.
+  const std::vector<Entry>& heads() const { return source_heads_; }
   const std::vector<Ref<Node>>& variables() const { return variables_; }
   bool keeps_frame() const { return forward_.frame_bytes > 0; }
   const std::vector<TensorSpec>& outputs() const { return outputs_; }
@@ -84,7 +85,7 @@ class Plan : public Counted<Plan> {
   void zero_gradients(const BackwardCall& call, const std::vector<bool>& zero) const;
 
   PlanSignature signature_;
-  std::vector<Entry> heads_;
+  std::vector<Entry> source_heads_, heads_;  // before and after training's own operators came in
   std::vector<Ref<Node>> variables_;
   std::vector<Ref<Node>> head_variables_;  // stand for gradients of outputs
   std::vector<TensorSpec> outputs_;

@@ -1,59 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <cmath>
-#include <optional>
+#include "ops/nn/batch_norm.h"
 
-#include "backend/cpu/onednn.h"
+#include <cmath>
+
 #include "backend/cpu/parallel.h"
-#include "operator/op.h"
 #include "ops/nn/norm_gradient.h"
 
 namespace mxnet::nn {
-namespace {
 
-struct BatchNormParams {
-  double eps = 1e-3f;
-  float momentum = 0.9f;
-  bool fix_gamma = true;
-  bool use_global_stats = false;
-  bool output_mean_var = false;
-  int axis = 1;
-  bool cudnn_off = false;
-  std::optional<float> min_calib_range, max_calib_range;
-
-  static void declare(ParamSchemaOf<BatchNormParams>& s) {
-    using P = BatchNormParams;
-    s.field("eps", &P::eps, "Added to the variance before its root is taken.").range(0, 1e30);
-    s.field("momentum", &P::momentum, "Part of the old moving statistics that an update keeps.");
-    s.field("fix_gamma", &P::fix_gamma, "Whether gamma is 1 and has no gradient; training then sets the array to 1.");
-    s.field("use_global_stats", &P::use_global_stats, "Whether training, too, uses the moving statistics.");
-    s.field("output_mean_var", &P::output_mean_var, "Whether mean and inverse deviation are outputs as well.");
-    s.field("axis", &P::axis, "The axis of channels.");
-    s.field("cudnn_off", &P::cudnn_off, "Has no effect on a CPU.");
-    s.field("min_calib_range", &P::min_calib_range, "Read by quantization.");
-    s.field("max_calib_range", &P::max_calib_range, "Read by quantization.");
-  }
-};
-
-// What the gradient needs: with `constant` the statistics do not depend on the data.
-struct BackwardParams {
-  double eps = 1e-3f;
-  bool fix_gamma = true;
-  bool constant = false;
-  int axis = 1;
-
-  static void declare(ParamSchemaOf<BackwardParams>& s) {
-    s.field("eps", &BackwardParams::eps, "Added to the variance before its root is taken.");
-    s.field("fix_gamma", &BackwardParams::fix_gamma, "Whether gamma is 1 and has no gradient.");
-    s.field("constant", &BackwardParams::constant, "Whether the statistics are constants.");
-    s.field("axis", &BackwardParams::axis, "The axis of channels.");
-  }
-};
-
-DType statistics_dtype(DType data) { return is_half(data) ? DType::f32 : data; }
-
-int num_visible(const Params& p) { return p.as<BatchNormParams>().output_mean_var ? 3 : 1; }
-
-void infer_shape(InferContext& c) {
+void infer_batch_norm_shape(InferContext& c) {
   const auto& p = c.as<BatchNormParams>();
   c.merge_out(0, c.in[0].shape);
   c.merge_in(0, c.out[0].shape);
@@ -64,111 +19,26 @@ void infer_shape(InferContext& c) {
   for (size_t i = 1; i < c.out.size(); ++i) c.merge_out(static_cast<int>(i), c.in[1].shape);
 }
 
-void infer_dtype(InferContext& c) {
+void infer_batch_norm_dtype(InferContext& c) {
   const DType data = c.in[0].dtype;
   if (data == DType::unknown) return c.merge_in_dtype(0, c.out[0].dtype);
   if (!is_float(data)) c.bad(str("data must be of a floating point dtype, got ", name_of(data)));
   c.merge_out_dtype(0, data);
-  const DType statistics = statistics_dtype(data);
+  const DType statistics = is_half(data) ? DType::f32 : data;
   for (int i = 1; i < 5; ++i) c.merge_in_dtype(i, statistics);
   for (size_t i = 1; i < c.out.size(); ++i) c.merge_out_dtype(static_cast<int>(i), statistics);
 }
 
-// Data as (outer, channels, inner): any layout and axis comes down to that.
-struct View {
-  int64_t outer, channels, inner;
-  int64_t count() const { return outer * inner; }
-};
+namespace {
 
-View view_of(const TensorSpec& x, int axis_param, Layout* layout) {
-  const int axis = normalize_axis(axis_param, x.shape.rank(), "BatchNorm");
-  if (axis == 1 && x.layout == Layout::channels_last) {
-    *layout = Layout::channels_last;
-    return {x.shape.size() / std::max<int64_t>(1, x.shape[1]), x.shape[1], 1};
-  }
-  *layout = Layout::plain;
-  return {x.shape.size(0, axis), x.shape[axis], x.shape.size(axis + 1, x.shape.rank())};
-}
-
-onednn::Desc describe(const View& v, DType dtype) {
+onednn::Desc describe(const ChannelView& v, DType dtype) {
   if (v.inner == 1) return onednn::describe({1, v.channels, v.outer, 1}, dtype, Layout::channels_last);
   return onednn::describe({v.outer, v.channels, v.inner, 1}, dtype);
 }
 
-int64_t cost(const View& v, int passes) { return 500 + v.outer * v.channels * v.inner * passes / 4; }
-
-// Forward, whatever computes the normalization: which statistics, what becomes of them.
-class ForwardKernel : public Kernel {
+class OneDnnForward final : public BatchNormForward {
  public:
-  ForwardKernel(const PrepareArgs& a, const View& view) : view_(view), visible_(num_visible(a.params)) {
-    const auto& p = a.as<BatchNormParams>();
-    batch_statistics_ = a.training && !p.use_global_stats;
-    training_ = a.training;
-    own_mean_ = plan_.add(sizeof(double) * static_cast<size_t>(view.channels));
-    own_var_ = plan_.add(sizeof(double) * static_cast<size_t>(view.channels));
-    cost_ns = cost(view, batch_statistics_ ? 3 : 1);
-  }
-
- protected:
-  template <typename A>
-  struct Statistics {
-    A *mean, *var;
-  };
-
-  // Where the batch's statistics go, or the moving ones.
-  template <typename A>
-  Statistics<A> statistics(const KernelCall& c) const {
-    if (!batch_statistics_) return {static_cast<A*>(c.in[3]), static_cast<A*>(c.in[4])};
-    void* mean = c.out[visible_] ? c.out[visible_] : onednn::at(c.scratch, own_mean_);
-    void* var = c.out[visible_ + 1] ? c.out[visible_ + 1] : onednn::at(c.scratch, own_var_);
-    return {static_cast<A*>(mean), static_cast<A*>(var)};
-  }
-
-  template <typename A>
-  void before(const KernelCall& c) const {
-    const auto& p = c.params->as<BatchNormParams>();
-    if (!p.fix_gamma || !training_) return;
-    A* gamma = static_cast<A*>(c.in[1]);
-    for (int64_t i = 0; i < view_.channels; ++i) {
-      if (gamma[i] != A(1)) gamma[i] = A(1);
-    }
-  }
-
-  template <typename A>
-  void after(const KernelCall& c, const Statistics<A>& s) const {
-    const auto& p = c.params->as<BatchNormParams>();
-    if (visible_ == 3) {
-      for (int64_t i = 0; i < view_.channels; ++i) {
-        if (c.out[1]) static_cast<A*>(c.out[1])[i] = s.mean[i];
-        if (c.out[2]) static_cast<A*>(c.out[2])[i] = A(1) / std::sqrt(s.var[i] + static_cast<A>(p.eps));
-      }
-    }
-    if (batch_statistics_) {
-      const A keep = static_cast<A>(p.momentum);
-      A* mean = static_cast<A*>(c.in[3]);
-      A* var = static_cast<A*>(c.in[4]);
-      for (int64_t i = 0; i < view_.channels; ++i) {
-        mean[i] = mean[i] * keep + s.mean[i] * (A(1) - keep);
-        var[i] = var[i] * keep + s.var[i] * (A(1) - keep);
-      }
-      return;
-    }
-    for (int k = 0; k < 2; ++k) {
-      if (!c.out[visible_ + k]) continue;
-      std::copy_n(k == 0 ? s.mean : s.var, view_.channels, static_cast<A*>(c.out[visible_ + k]));
-    }
-  }
-
-  View view_;
-  int visible_;
-  bool batch_statistics_, training_;
-  onednn::ScratchPlan plan_;
-  size_t own_mean_, own_var_;
-};
-
-class OneDnnForward final : public ForwardKernel {
- public:
-  OneDnnForward(const PrepareArgs& a, const View& view) : ForwardKernel(a, view), team_(a.team) {
+  OneDnnForward(const PrepareArgs& a, const ChannelView& view) : BatchNormForward(a, view), team_(a.team) {
     const auto& p = a.as<BatchNormParams>();
     const onednn::ThreadScope scope(team_);
     using dnnl::normalization_flags;
@@ -213,9 +83,9 @@ class OneDnnForward final : public ForwardKernel {
 };
 
 template <typename T>
-class PortableForward final : public ForwardKernel {
+class PortableForward final : public BatchNormForward {
  public:
-  PortableForward(const PrepareArgs& a, const View& view) : ForwardKernel(a, view) {
+  PortableForward(const PrepareArgs& a, const ChannelView& view) : BatchNormForward(a, view) {
     scratch = plan_.size();
     cost_ns *= 8;
   }
@@ -268,13 +138,13 @@ class PortableForward final : public ForwardKernel {
 Prepared prepare_onednn(const PrepareArgs& a) {
   if (!onednn::computes(a.in[0].dtype)) return "oneDNN does not normalize this dtype";
   if (a.in[0].shape.size() == 0) return "the data is empty";
-  const View view = view_of(a.in[0], a.as<BatchNormParams>().axis, &a.in_layout[0]);
+  const ChannelView view = view_of(a.in[0], a.as<BatchNormParams>().axis, &a.in_layout[0]);
   a.out[0].layout = a.in_layout[0];
   return onednn::or_refuse<Prepared>([&]() -> Prepared { return std::unique_ptr<Kernel>(new OneDnnForward(a, view)); });
 }
 
 Prepared prepare_portable(const PrepareArgs& a) {
-  const View view = view_of(a.in[0], a.as<BatchNormParams>().axis, &a.in_layout[0]);
+  const ChannelView view = view_of(a.in[0], a.as<BatchNormParams>().axis, &a.in_layout[0]);
   a.out[0].layout = a.in_layout[0];
   return dispatch_float(a.in[0].dtype, [&]<typename T>(TypeTag<T>) -> Prepared {
     return std::unique_ptr<Kernel>(new PortableForward<T>(a, view));
@@ -286,8 +156,8 @@ Prepared prepare_portable(const PrepareArgs& a) {
 
 class OneDnnBackward final : public Kernel {
  public:
-  OneDnnBackward(const PrepareArgs& a, const View& view) : view_(view), team_(a.team) {
-    const auto& p = a.as<BackwardParams>();
+  OneDnnBackward(const PrepareArgs& a, const ChannelView& view) : view_(view), team_(a.team) {
+    const auto& p = a.as<BatchNormBackwardParams>();
     const onednn::ThreadScope scope(team_);
     using dnnl::normalization_flags;
     fixed_ = p.fix_gamma;
@@ -320,7 +190,7 @@ class OneDnnBackward final : public Kernel {
     gamma_at_ = plan.add(channels);
     beta_at_ = plan.add(channels);
     scratch = plan.size();
-    cost_ns = cost(view, 4);
+    cost_ns = batch_norm_cost(view, 4);
     team_matters = true;
   }
 
@@ -339,7 +209,7 @@ class OneDnnBackward final : public Kernel {
   }
 
  private:
-  View view_;
+  ChannelView view_;
   int team_;
   bool fixed_;
   onednn::Primitive norm_;
@@ -347,10 +217,10 @@ class OneDnnBackward final : public Kernel {
 };
 
 template <typename T>
-Prepared portable_backward(const View& v) {
+Prepared portable_backward(const ChannelView& v) {
   using A = std::conditional_t<std::is_same_v<T, double>, double, float>;
   auto run = [v](const KernelCall& c) {
-    const auto& p = c.params->as<BackwardParams>();
+    const auto& p = c.params->as<BatchNormBackwardParams>();
     const T* dy = static_cast<const T*>(c.in[0]);
     const T* x = static_cast<const T*>(c.in[1]);
     const double n = static_cast<double>(std::max<int64_t>(1, v.count()));
@@ -384,11 +254,11 @@ Prepared portable_backward(const View& v) {
           }
         });
   };
-  return make_kernel(std::move(run), 8 * cost(v, 4));
+  return make_kernel(std::move(run), 8 * batch_norm_cost(v, 4));
 }
 
-View backward_view(const PrepareArgs& a) {
-  const View view = view_of(a.in[1], a.as<BackwardParams>().axis, &a.in_layout[1]);
+ChannelView backward_view(const PrepareArgs& a) {
+  const ChannelView view = view_of(a.in[1], a.as<BatchNormBackwardParams>().axis, &a.in_layout[1]);
   a.in_layout[0] = a.out[0].layout = a.in_layout[1];
   return view;
 }
@@ -396,13 +266,13 @@ View backward_view(const PrepareArgs& a) {
 Prepared prepare_backward_onednn(const PrepareArgs& a) {
   if (!onednn::computes(a.in[1].dtype)) return "oneDNN does not normalize this dtype";
   if (a.in[1].shape.size() == 0) return "the data is empty";
-  const View view = backward_view(a);
+  const ChannelView view = backward_view(a);
   return onednn::or_refuse<Prepared>(
       [&]() -> Prepared { return std::unique_ptr<Kernel>(new OneDnnBackward(a, view)); });
 }
 
 Prepared prepare_backward_portable(const PrepareArgs& a) {
-  const View view = backward_view(a);
+  const ChannelView view = backward_view(a);
   return dispatch_float(a.in[1].dtype, [&]<typename T>(TypeTag<T>) { return portable_backward<T>(view); });
 }
 
@@ -421,14 +291,15 @@ void infer_backward_dtype(InferContext& c) {
 void gradient(GradientBuilder& g) {
   const auto& p = g.params<BatchNormParams>();
   const int saved = p.output_mean_var ? 3 : 1;
-  const Ref<Params> params = make_params<BackwardParams>(
+  const Ref<Params> params = make_params<BatchNormBackwardParams>(
       {.eps = p.eps, .fix_gamma = p.fix_gamma, .constant = p.use_global_stats || !g.training(), .axis = p.axis});
   g.give_all({0, 1, 2}, "_backward_BatchNorm",
              {g.head(0), g.input(0), g.input(1), g.output(saved), g.output(saved + 1)}, params);
 }
 
 void backward_gradient(GradientBuilder& g) {
-  const auto& p = g.params<BackwardParams>();
+  const auto& p = g.params<BatchNormBackwardParams>();
+  if (p.relu) fail(ErrorKind::not_supported, "BatchNorm: gradients of a fused gradient");
   const ParamValue axis{static_cast<int64_t>(p.axis)};
   normalization_backward_gradient(g,
                                   {.together = {{"axis", axis}, {"exclude", true}, {"keepdims", true}},
@@ -463,10 +334,12 @@ OpDef forward_op(const char* name, std::vector<std::string> aliases, const Param
           .params = params,
           .inputs = Inputs{"data", "gamma", "beta", "moving_mean", "moving_var"}.with_auxiliary(
               {"moving_mean", "moving_var"}),
-          .outputs = Outputs(num_visible).with_residuals(2).named({"output", "mean", "var"}),
-          .infer = {infer_shape, infer_dtype},
+          .outputs = Outputs(batch_norm_outputs).with_residuals(2).named({"output", "mean", "var"}),
+          .infer = {infer_batch_norm_shape, infer_batch_norm_dtype},
           .gradient = Gradient(gradient).without_outputs(),
-          .kernels = {{"onednn", prepare_onednn}, {"portable", prepare_portable}},
+          .kernels = {{"rows", [](const PrepareArgs& a) { return prepare_batch_norm_rows(a, {}); }},
+                      {"onednn", prepare_onednn},
+                      {"portable", prepare_portable}},
           .flags = {.training_mode = true}};
 }
 
@@ -485,13 +358,16 @@ const RegisterOp sync_batch_norm(
 const RegisterOp backward_batch_norm{{
     .name = "_backward_BatchNorm",
     .doc = "Gradients of BatchNorm with respect to data, gamma and beta.",
-    .params = schema_of<BackwardParams>(),
-    .inputs = {"dy", "data", "gamma", "mean", "var"},
+    .params = schema_of<BatchNormBackwardParams>(),
+    .inputs = Inputs({"dy", "data", "gamma", "mean", "var", "scale", "shift"},
+                     [](const Params& p) { return p.as<BatchNormBackwardParams>().relu ? 7 : 5; }),
     .outputs = 3,
     .infer = {infer_backward_shape, infer_backward_dtype},
     .gradient = Gradient(backward_gradient).without_outputs(),
-    .kernels = {{"onednn", prepare_backward_onednn}, {"portable", prepare_backward_portable}},
-    .flags = {.hidden = true},
+    .kernels = {{"rows", prepare_batch_norm_rows_backward},
+                {"onednn", prepare_backward_onednn},
+                {"portable", prepare_backward_portable}},
+    .flags = {.inplace = true, .hidden = true},
 }};
 
 }  // namespace

@@ -66,7 +66,6 @@ void pack(const float* from, int64_t places, int64_t step, int64_t width, float*
 
 }  // namespace
 
-extern const OuterKernels outer_kernels_table;
 const OuterKernels outer_kernels_table = {kRows, kWidth, accumulate, pack<kRows>, pack<kWidth>};
 
 }  // namespace mxnet::MX_ISA
