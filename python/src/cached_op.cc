@@ -2,6 +2,7 @@
 // mxnet._core._ext.CachedOp: a compiled graph as a C callable.
 #include "executor/cached_op.h"
 #include "base/small_array.h"
+#include "cached_op.h"
 #include "convert.h"
 #include "ndarray.h"
 #include "symbol.h"
@@ -19,6 +20,8 @@ struct PyCachedOp {
   PyObject_HEAD vectorcallfunc call;
   CachedOp* op;  // owns one count
 };
+
+PyTypeObject* cached_op_type = nullptr;
 
 PyCachedOp* self_of(PyObject* object) { return reinterpret_cast<PyCachedOp*>(object); }
 
@@ -68,13 +71,7 @@ PyObject* call_graph(PyObject* object, PyObject* const* args, size_t nargsf, PyO
       Py_INCREF(given);
       return given;
     }
-    PyTypeObject* like = n ? Py_TYPE(args[0]) : nullptr;
-    if (n_out == 1) return wrap(std::move(out[0]), like);
-    PyRef result = checked(PyList_New(static_cast<Py_ssize_t>(n_out)));
-    for (size_t i = 0; i < n_out; ++i) {
-      PyList_SET_ITEM(result.get(), static_cast<Py_ssize_t>(i), wrap(std::move(out[i]), like));
-    }
-    return result.take();
+    return wrap_outputs(out, n ? Py_TYPE(args[0]) : nullptr);
   });
 }
 
@@ -139,6 +136,20 @@ PyMemberDef members[] = {
 
 }  // namespace
 
+CachedOp& expect_cached_op(PyObject* object) {
+  if (Py_TYPE(object) != cached_op_type) fail(ErrorKind::type, "expected a CachedOp, got ", Py_TYPE(object)->tp_name);
+  return *self_of(object)->op;
+}
+
+PyObject* wrap_outputs(std::span<NDArray> outputs, PyTypeObject* like) {
+  if (outputs.size() == 1) return wrap(std::move(outputs[0]), like);
+  PyRef result = checked(PyList_New(static_cast<Py_ssize_t>(outputs.size())));
+  for (size_t i = 0; i < outputs.size(); ++i) {
+    PyList_SET_ITEM(result.get(), static_cast<Py_ssize_t>(i), wrap(std::move(outputs[i]), like));
+  }
+  return result.take();
+}
+
 bool add_cached_op_type(PyObject* module) {
   static PyType_Slot slots[] = {
       {Py_tp_new, reinterpret_cast<void*>(create)},
@@ -152,6 +163,7 @@ bool add_cached_op_type(PyObject* module) {
   static PyType_Spec spec = {"mxnet._core._ext.CachedOp", sizeof(PyCachedOp), 0,
                              Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_VECTORCALL, slots};
   const PyRef type(PyType_FromSpec(&spec));
+  cached_op_type = reinterpret_cast<PyTypeObject*>(type.get());
   return type && PyModule_AddObjectRef(module, "CachedOp", type.get()) == 0;
 }
 

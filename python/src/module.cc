@@ -6,6 +6,7 @@
 
 #include "autograd.h"
 #include "backend/cpu/isa.h"
+#include "cached_op.h"
 #include "convert.h"
 #include "dlpack.h"
 #include "ndarray.h"
@@ -223,7 +224,8 @@ NB_MODULE(_ext, m) {
       translate_exception();
     }
   });
-  if (!add_ndarray_type(m.ptr()) || !add_op_function_type(m.ptr()) || !add_cached_op_type(m.ptr())) {
+  if (!add_ndarray_type(m.ptr()) || !add_op_function_type(m.ptr()) || !add_cached_op_type(m.ptr()) ||
+      !add_bound_graph_type(m.ptr())) {
     throw nb::python_error();
   }
   m.def("set_error_classes", [](nb::handle classes) { set_error_classes(classes.ptr()); });

@@ -8,7 +8,5 @@ namespace mxnet::python {
 void bind_symbol(nanobind::module_& module);
 // Executors and deferred compute.
 void bind_executor(nanobind::module_& module);
-// The type of compiled graphs: a callable with a vectorcall. False with a Python error set.
-bool add_cached_op_type(PyObject* module);
 
 }  // namespace mxnet::python

@@ -197,7 +197,7 @@ void Plan::return_frame(NDArray memory) {
 // ---- running --------------------------------------------------------------------------------------------------------
 
 void Plan::run_forward(std::span<const NDArray* const> inputs, std::span<NDArray> outputs, Frame& frame) {
-  Launch launch(Ref<Plan>(this), forward_, num_bases());
+  Launch launch(*this, forward_, num_bases());
   const Device device = inputs.empty() ? Device{} : inputs[0]->device();
   for (size_t i = 0; i < inputs.size(); ++i) {
     const int slot = slot_of_input(i);
@@ -324,7 +324,7 @@ void Plan::run_backward(const BackwardCall& call) {
   const Schedule& schedule = backward.schedule;
   if (schedule.steps.empty()) return;
   const auto used = [&](int slot) { return schedule.uses_base[static_cast<size_t>(slot)]; };
-  Launch launch(Ref<Plan>(this), schedule, num_bases());
+  Launch launch(*this, schedule, num_bases());
   for (size_t i = 0; i < call.inputs.size(); ++i) {
     if (used(slot_of_input(i))) {
       // Without a frame the forward is computed again, with its effects.

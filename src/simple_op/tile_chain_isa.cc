@@ -7,12 +7,14 @@
 namespace mxnet::MX_ISA {
 namespace {
 
-// A link with its operand as a run, or as a vector of copies that is not stepped over.
+// A link and its operand: a run, or a vector of copies of one element.
 struct Run {
   ChainOp op;
+  bool copies;
   const float* p;
-  int64_t step;
 };
+
+constexpr int code_of(ChainOp op, bool copies) { return 2 * static_cast<int>(op) + copies; }
 
 template <int Vectors, typename F>
 MX_INLINE void each(F32 (&v)[Vectors], F f) {
@@ -20,36 +22,44 @@ MX_INLINE void each(F32 (&v)[Vectors], F f) {
   for (int k = 0; k < Vectors; ++k) v[k] = f(v[k], k);
 }
 
-// `Vectors` vectors of the value at element i.
+// `Vectors` vectors of the value at element i. A case for each kind of operand: offsets are constants, and a loop is
+// eight instructions and little else.
 template <int Vectors>
 MX_INLINE void apply_links(F32 (&v)[Vectors], const Run* runs, int count, int64_t i) {
-  constexpr int64_t L = kLanes<float>;
-  for (int r = 0; r < count; ++r) {
-    const float* p = runs[r].p + i * runs[r].step;
-    const int64_t next = L * runs[r].step;
-#define MX_LINK(name, formula)                                                               \
-  case ChainOp::name:                                                                        \
-    each(v, [&](F32 a, int k) MX_LAMBDA_INLINE {                                             \
-      [[maybe_unused]] const auto b = [&]() MX_LAMBDA_INLINE { return load(p + k * next); }; \
-      return formula;                                                                        \
-    });                                                                                      \
-    break;
-    switch (runs[r].op) {
-      MX_LINK(add, a + b())
-      MX_LINK(sub, a - b())
-      MX_LINK(rsub, b() - a)
-      MX_LINK(mul, a * b())
-      MX_LINK(div, a / b())
-      MX_LINK(rdiv, b() / a)
-      MX_LINK(maximum, maximum(a, b()))
-      MX_LINK(minimum, minimum(a, b()))
-      MX_LINK(relu, Formula<Fn::relu>::of(a, a, a))
-      MX_LINK(negative, -a)
-      MX_LINK(square, a * a)
-      MX_LINK(abs, vabs(a))
-    }
-#undef MX_LINK
+#define MX_UNARY(name, formula) \
+  case code_of(ChainOp::name, false): each(v, [](F32 a, int) MX_LAMBDA_INLINE { return formula; }); break;
+#define MX_BINARY(name, formula)                                   \
+  case code_of(ChainOp::name, false): {                            \
+    each(v, [&](F32 a, int k) MX_LAMBDA_INLINE {                   \
+      const F32 b = load(p + i + k * kLanes<float>);               \
+      return formula;                                              \
+    });                                                            \
+    break;                                                         \
+  }                                                                \
+  case code_of(ChainOp::name, true): {                             \
+    const F32 b = load(p);                                         \
+    each(v, [&](F32 a, int) MX_LAMBDA_INLINE { return formula; }); \
+    break;                                                         \
   }
+  for (const Run* r = runs; r != runs + count; ++r) {
+    const float* const p = r->p;
+    switch (code_of(r->op, r->copies)) {
+      MX_BINARY(add, a + b)
+      MX_BINARY(sub, a - b)
+      MX_BINARY(rsub, b - a)
+      MX_BINARY(mul, a * b)
+      MX_BINARY(div, a / b)
+      MX_BINARY(rdiv, b / a)
+      MX_BINARY(maximum, maximum(a, b))
+      MX_BINARY(minimum, minimum(a, b))
+      MX_UNARY(relu, Formula<Fn::relu>::of(a, a, a))
+      MX_UNARY(negative, -a)
+      MX_UNARY(square, a * a)
+      MX_UNARY(abs, vabs(a))
+    }
+  }
+#undef MX_UNARY
+#undef MX_BINARY
 }
 
 void chain(void* out, const void* a, bool a_scalar, const ChainLink* links, int count, int64_t n) {
@@ -64,9 +74,8 @@ void chain(void* out, const void* a, bool a_scalar, const ChainLink* links, int 
   const float* x = run_of(a, a_scalar, kMaxLinks);
   const int64_t x_step = a_scalar ? 0 : 1;
   for (int r = 0; r < count; ++r) {
-    const bool scalar = links[r].scalar;
-    runs[r] = {links[r].op, links[r].operand ? run_of(links[r].operand, scalar, r) : nullptr,
-               links[r].operand && !scalar ? 1 : 0};
+    const bool scalar = links[r].operand && links[r].scalar;
+    runs[r] = {links[r].op, scalar, links[r].operand ? run_of(links[r].operand, scalar, r) : nullptr};
   }
   float* o = static_cast<float*>(out);
   int64_t i = 0;
@@ -86,13 +95,13 @@ void chain(void* out, const void* a, bool a_scalar, const ChainLink* links, int 
   if (i == n) return;
   // The rest, from copies that are a whole vector long.
   alignas(kVectorBytes) float tails[kMaxLinks + 1][L] = {};
-  const auto tail_of = [&](const float* p, int64_t step, int slot) MX_LAMBDA_INLINE -> const float* {
-    if (!step || !p) return p;
+  const auto tail_of = [&](const float* p, bool whole, int slot) MX_LAMBDA_INLINE -> const float* {
+    if (whole || !p) return p;
     __builtin_memcpy(tails[slot], p + i, (n - i) * sizeof(float));
     return tails[slot];
   };
-  F32 v[1] = {load(tail_of(x, x_step, kMaxLinks))};
-  for (int r = 0; r < count; ++r) runs[r] = {runs[r].op, tail_of(runs[r].p, runs[r].step, r), 0};
+  F32 v[1] = {load(tail_of(x, a_scalar, kMaxLinks))};
+  for (int r = 0; r < count; ++r) runs[r].p = tail_of(runs[r].p, runs[r].copies, r);
   apply_links(v, runs, count, 0);
   store_part(o + i, v[0], n - i);
 }

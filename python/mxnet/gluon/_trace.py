@@ -140,11 +140,12 @@ class CompiledGraph:
     """A traced block behind one `CachedOp`: called with the flat list of data arrays, it returns what the block
     returns.
 
-    Parameters are looked up when they have got new arrays, not at each call.
+    Parameters are looked up when they have got new arrays, not at each call. `fast`, unless None, takes the same
+    arrays as arguments, and returns None where the graph itself must be called.
     """
 
     def __init__(self, inputs, symbol, out_nesting, params, flags):
-        from .._core._ext import CachedOp
+        from .._core._ext import BoundGraph, CachedOp
         self.inputs = inputs
         self.symbol = symbol
         self.out_nesting = out_nesting
@@ -156,6 +157,9 @@ class CompiledGraph:
         self._warn_unused(names, params)
         self._op = CachedOp(symbol, flags)
         self._bound = (-1, None, None)
+        self.fast = None
+        if len(self._slots) == len(inputs) and out_nesting in (1, (list, *(1 for _ in symbol.list_outputs()))):
+            self.fast = BoundGraph(self._op, [slot for slot, _ in sorted(self._slots, key=lambda pair: pair[1])])
 
     @staticmethod
     def _param(params, name):
@@ -174,25 +178,22 @@ class CompiledGraph:
             warnings.warn(f"Parameter {', '.join(unused)} is not used by any computation. Is this intended?",
                           stacklevel=8)
 
-    def _bind(self, ctx):
-        """A list of the inputs with the parameters' arrays on `ctx` in place."""
+    def _bind(self, ctx, like):
+        """A list of the inputs with the parameters' arrays on `ctx`, the device of the array `like`, in place."""
         template = [None] * self._size
         generation = parameter.generation
         for slot, param in self._params:
             template[slot] = param.data(ctx)
         self._bound = (generation, ctx, template)
+        if self.fast is not None:
+            self.fast.bind(template, like)
         return template
-
-    @property
-    def is_simple(self):
-        """Whether the graph takes one array and returns one: `call_one` is then the shorter way."""
-        return len(self.inputs) == len(self._slots) == self.out_nesting == 1
 
     def __call__(self, arrays):
         ctx = arrays[0].context
         generation, bound_ctx, template = self._bound
         if generation != parameter.generation or not (ctx is bound_ctx or ctx == bound_ctx):
-            template = self._bind(ctx)
+            template = self._bind(ctx, arrays[0])
         inputs = template.copy()
         for slot, position in self._slots:
             inputs[slot] = arrays[position]
@@ -200,16 +201,6 @@ class CompiledGraph:
         if self.out_nesting == 1:
             return out
         return regroup(out if isinstance(out, (list, tuple)) else [out], self.out_nesting)
-
-    def call_one(self, array):
-        """`__call__([array])` for a graph that `is_simple`."""
-        ctx = array.context
-        generation, bound_ctx, template = self._bound
-        if generation != parameter.generation or not (ctx is bound_ctx or ctx == bound_ctx):
-            template = self._bind(ctx)
-        inputs = template.copy()
-        inputs[self._slots[0][0]] = array
-        return self._op(*inputs)
 
     def register_op_hook(self, callback, monitor_all):
         """Call `callback(name, operator, array)` for every output (and input) of every node."""
@@ -219,7 +210,7 @@ class CompiledGraph:
 class UncompiledGraph:
     """Stands in for a `CompiledGraph` where the program cannot be traced: runs the block operator by operator."""
 
-    is_simple = False
+    fast = None
 
     def __init__(self, block, nesting, reason):
         self._block = block

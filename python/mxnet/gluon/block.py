@@ -334,7 +334,7 @@ class HybridBlock(Block):
         self._flags = {}
         self._graphs = {}
         self._graph = None
-        self._simple_graph = None
+        self._fast_graph = None
         self._array_traced = None
         self._op_hook = None
         self._eager_params = (-1, None, None)
@@ -342,7 +342,7 @@ class HybridBlock(Block):
 
     def __getstate__(self):
         state = self.__dict__.copy()
-        state.update(_graphs={}, _graph=None, _simple_graph=None, _eager_params=(-1, None, None))
+        state.update(_graphs={}, _graph=None, _fast_graph=None, _eager_params=(-1, None, None))
         del state["_build_lock"]
         return state
 
@@ -422,7 +422,7 @@ class HybridBlock(Block):
     def _clear_cached_op(self):
         self._graphs = {}
         self._graph = None
-        self._simple_graph = None
+        self._fast_graph = None
         self._array_traced = None
         self._eager_params = (-1, None, None)
 
@@ -468,8 +468,8 @@ class HybridBlock(Block):
                     graph.register_op_hook(*self._op_hook)
                 self._graphs[key] = graph
                 # For overriding classes forward may do more than run the graph.
-                if graph.is_simple and type(self).forward in (HybridBlock.forward, SymbolBlock.forward):
-                    self._simple_graph = graph
+                if type(self).forward in (HybridBlock.forward, SymbolBlock.forward) and not self._needs_arrays():
+                    self._fast_graph = graph.fast
             return graph
 
     def _compile(self, nesting, args):
@@ -573,9 +573,11 @@ class HybridBlock(Block):
             for hook in self._forward_hooks.values():
                 hook(self, args, out)
             return out
-        simple = self._simple_graph
-        if simple is not None and len(args) == 1 and type(args[0]) is NDArray and not _trace.is_recording_arrays():
-            return simple.call_one(args[0])
+        fast = self._fast_graph
+        if fast is not None:
+            out = fast(*args)
+            if out is not None:
+                return out
         return self._run(*args) if self._writes_forward else self.forward(*args)
 
     def _run(self, *args):
@@ -719,7 +721,7 @@ class SymbolBlock(HybridBlock):
 
     def _clear_cached_op(self):
         self._graphs = {}
-        self._simple_graph = None
+        self._fast_graph = None
         self._eager_params = (-1, None, None)
 
     def __setattr__(self, name, value):

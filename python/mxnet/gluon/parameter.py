@@ -14,6 +14,7 @@ import numpy as np
 
 from .. import autograd, initializer
 from .. import ndarray as nd
+from .._core import _ext
 from ..base import MXNetError
 from ..context import Context, cpu, current_context
 
@@ -30,6 +31,7 @@ generation = 0
 def _arrays_changed():
     global generation
     generation += 1
+    _ext.forget_bindings()
 
 
 class DeferredInitializationError(MXNetError):

@@ -484,3 +484,68 @@ def test_op_hook():
     net.register_op_hook(lambda name, operator, array: seen.append(str(name)))
     net(nd.ones((1, 3)))
     assert any("dense0_fwd" in name for name in seen) and any("dense1_fwd" in name for name in seen)
+
+
+class Pair(gluon.HybridBlock):
+    """Several inputs, a parameter, and one or two outputs."""
+
+    def __init__(self, form):
+        super().__init__()
+        self._form = form
+        self.scale = self.params.get("scale", shape=(2,), init="ones")
+
+    def hybrid_forward(self, F, x, y, scale):
+        first, second = x * scale + y, x - y
+        return {"one": first, "list": [first, second], "tuple": (first, second)}[self._form]
+
+
+@pytest.mark.parametrize("form", ["one", "list", "tuple"])
+def test_call_with_several_inputs(form):
+    net = Pair(form)
+    net.initialize()
+    x, y = nd.array([1, 2]), nd.array([10, 20])
+    flat = lambda out: [a.asnumpy().tolist() for a in (out if isinstance(out, (list, tuple)) else [out])]
+    expected = net(x, y)
+    net.hybridize()
+    for _ in range(3):
+        out = net(x, y)
+        assert type(out) is type(expected)
+        assert flat(out) == flat(expected)
+    net.scale.set_data(nd.array([3, 3]))
+    assert flat(net(x, y))[0] == [13, 26]
+    net.initialize(force_reinit=True)  # new arrays
+    assert flat(net(x, y))[0] == [11, 22]
+    net.cast("float64")
+    assert flat(net(x.astype("float64"), y.astype("float64")))[0] == [11, 22]
+    with pytest.raises((TypeError, ValueError)):
+        net(x.astype("float64"))
+    with pytest.raises((TypeError, ValueError, mx.MXNetError)):
+        net(x.astype("float64"), 3)
+    seen = []
+    net.register_forward_hook(lambda block, args, out: seen.append(len(args)))
+    net(x.astype("float64"), y.astype("float64"))
+    assert seen == [2]
+
+
+def test_call_within_a_trace():
+    """A block that was compiled by itself takes part in the trace of another."""
+    inner = Pair("one")
+    inner.initialize()
+    inner.hybridize()
+
+    class Outer(gluon.HybridBlock):
+        def __init__(self):
+            super().__init__()
+            self.inner = inner
+
+        def forward(self, x):
+            return self.inner(x, x) * 2
+
+    x = nd.array([1, 2])
+    assert inner(x, x).asnumpy().tolist() == [2, 4]
+    outer = Outer()
+    outer.hybridize()
+    assert outer(x).asnumpy().tolist() == [4, 8]
+    inner.scale.set_data(nd.array([2, 2]))
+    assert outer(x).asnumpy().tolist() == [6, 12]
+    assert inner(x, x).asnumpy().tolist() == [3, 6]
