@@ -116,9 +116,9 @@ def test_interrupt_during_a_wait():
         from mxnet import nd
         x = nd.ones((2000, 2000))
         x.wait_to_read()
-        for _ in range(60):
+        for _ in range(12):
             y = nd.dot(x, x)
-        threading.Timer(0.3, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+        threading.Timer(0.1, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
         start = time.time()
         try:
             y.wait_to_read()
