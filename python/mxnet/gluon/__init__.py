@@ -8,9 +8,10 @@ from .parameter import Constant, DeferredInitializationError, Parameter, Paramet
 from .trainer import Trainer
 
 __all__ = ["Block", "Constant", "DeferredInitializationError", "HybridBlock", "Parameter", "ParameterDict",
-           "SymbolBlock", "Trainer", "contrib", "data", "loss", "nn", "utils"]
+           "SymbolBlock", "Trainer", "contrib", "data", "loss", "nn", "rnn",
+           "utils"]
 
-_LAZY = {"contrib", "data"}
+_LAZY = {"contrib", "data", "rnn"}
 
 
 def __getattr__(name):

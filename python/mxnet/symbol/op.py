@@ -69,7 +69,7 @@ class Operator:
                 args = args[0]
             inputs = [self._symbol(f"{i}", value) for i, value in enumerate(args)]
         else:
-            self._place(args, named, kwargs)
+            inputs = self._place(args, named, kwargs)
         for key, value in kwargs.items():
             if value is _Null:
                 continue
@@ -83,19 +83,27 @@ class Operator:
         return Symbol(_ext.SymbolHandle.create(self._registered, attrs, name, inputs, named))
 
     def _place(self, args, named, kwargs):
-        """Gives positional arguments their names: inputs come before parameters."""
+        """Gives positional arguments their names: inputs come before parameters.
+
+        Returns the symbols at the beginning, which keep their positions: which input that is may depend on parameters.
+        """
         names = self._inputs + self._params
         if len(args) > len(names):
             raise TypeError(f"{self.__name__}() takes at most {len(names)} positional arguments, got {len(args)}")
-        for key, value in zip(names, args):
+        inputs = []
+        for i, (key, value) in enumerate(zip(names, args)):
             if key in kwargs:
                 raise TypeError(f"{self.__name__}() got multiple values for argument '{key}'")
             if isinstance(value, Symbol):
-                named[key] = value._handle
+                if i == len(inputs):
+                    inputs.append(value._handle)
+                else:
+                    named[key] = value._handle
             elif key not in self._inputs:
                 kwargs[key] = value
             elif value is not None:
                 self._symbol(key, value)
+        return inputs
 
     def _symbol(self, key, value):
         if not isinstance(value, Symbol):

@@ -487,6 +487,41 @@ def Pooling_v1(
     pad: Padding at both ends of each axis; 0 if empty. (Shape(tuple), default ())
     """
 
+def RNN(
+    data: Symbol | None = ..., parameters: Symbol | None = ..., state: Symbol | None = ...,
+    state_cell: Symbol | None = ..., sequence_length: Symbol | None = ..., state_size: int = ...,
+    num_layers: int = ..., bidirectional: bool = ..., mode: Literal['gru', 'lstm', 'rnn_relu', 'rnn_tanh'] = ...,
+    p: float = ..., state_outputs: bool = ..., projection_size: int | None = ...,
+    lstm_state_clip_min: float | None = ..., lstm_state_clip_max: float | None = ...,
+    lstm_state_clip_nan: bool = ..., use_sequence_length: bool = ..., name: str | None = ...,
+    attr: dict[str, str] | None = ..., **kwargs: Any,
+) -> Symbol:
+    """Recurrent layers over sequences. With s = tanh or relu, x the input (or the output of the layer below):
+
+      rnn_tanh, rnn_relu: h' = s(W x + b + R h + d)
+      lstm: i, f, o = sigmoid(...), g = tanh(...) of W x + b + R h + d; c' = f c + i g; h' = o tanh(c')
+      gru: r, z = sigmoid(W x + b + R h + d), n = tanh(W x + b + r (R h + d)); h' = (1 - z) n + z h
+
+    With `projection_size`, lstm's state is P h'. `parameters` holds W, R (and P) of every layer and direction,
+    then b, d of every layer and direction; gates in the order i f g o, or r z n.
+
+    Shapes: data (time, batch, features), state and state_cell (layers * directions, batch, units),
+    sequence_length (batch,), output (time, batch, directions * units), states as they came. A row past its length
+    has output 0 and keeps its state; the backward direction starts at its end.
+
+    state_size: Number of hidden units of each layer. (long, required)
+    num_layers: Number of layers. (long, required)
+    bidirectional: Whether each layer also runs backwards in time. (boolean, default False)
+    mode: The cell. ({'gru', 'lstm', 'rnn_relu', 'rnn_tanh'}, required)
+    p: Part of the outputs of every layer but the last that training sets to 0. (float, default 0.0)
+    state_outputs: Whether the states after the last step are outputs. (boolean, default False)
+    projection_size: Size that lstm's hidden state is projected to. (long or None, default None)
+    lstm_state_clip_min: Lower bound of lstm's cell state; needs the upper one. (double or None, default None)
+    lstm_state_clip_max: Upper bound of lstm's cell state; needs the lower one. (double or None, default None)
+    lstm_state_clip_nan: Whether clipping replaces NaN by the upper bound. (boolean, default False)
+    use_sequence_length: Whether `sequence_length` is an input. (boolean, default False)
+    """
+
 def Reshape(
     data: Symbol | None = ..., shape: int | Sequence[int] = ..., reverse: bool = ...,
     target_shape: int | Sequence[int] = ..., keep_highest: bool = ..., name: str | None = ...,

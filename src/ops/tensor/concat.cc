@@ -115,12 +115,39 @@ void concat_gradient(GradientBuilder& g) {
 const RegisterOp concat{{.name = "Concat",
                          .doc = "Joins arrays along a dimension.\n\n"
                                 "Shapes: the arrays agree in all other dimensions. Dtypes: all the same.",
-                         .aliases = {"concat", "_sparse_concat", "_rnn_param_concat", "_npi_rnn_param_concat"},
+                         .aliases = {"concat", "_sparse_concat"},
                          .params = schema_of<ConcatParams>(),
                          .inputs = Inputs::variadic("num_args"),
                          .infer = {infer_concat, infer::same_dtype},
                          .gradient = Gradient(concat_gradient).without_outputs(),
                          .kernels = {{"move", prepare_concat}}}};
+
+// Several unknown inputs are the first layer's weights for the features, which have one size.
+void infer_rnn_param_concat(InferContext& c) {
+  infer_concat(c);
+  const Shape out = c.out[0].shape;
+  if (out.rank() != 1 || out[0] < 0) return;
+  int64_t rest = out[0], unknown = 0;
+  for (const TensorSpec& in : c.in) {
+    if (in.shape[0] < 0)
+      ++unknown;
+    else
+      rest -= in.shape[0];
+  }
+  if (unknown < 2 || rest < 0 || rest % unknown != 0) return;
+  for (size_t i = 0; i < c.in.size(); ++i) {
+    if (c.in[i].shape[0] < 0) c.merge_in(static_cast<int>(i), {rest / unknown});
+  }
+}
+
+const RegisterOp rnn_param_concat{{.name = "_rnn_param_concat",
+                                   .doc = "Joins the flat parameters of recurrent layers to the vector that RNN takes.",
+                                   .aliases = {"_npi_rnn_param_concat"},
+                                   .params = schema_of<ConcatParams>(),
+                                   .inputs = Inputs::variadic("num_args"),
+                                   .infer = {infer_rnn_param_concat, infer::same_dtype},
+                                   .gradient = Gradient(concat_gradient).without_outputs(),
+                                   .kernels = {{"move", prepare_concat}}}};
 
 void infer_concat_backward(InferContext& c) {
   for (size_t i = 0; i < c.out.size(); ++i) c.merge_out(static_cast<int>(i), c.in[i + 1].shape);

@@ -1,0 +1,356 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "ops/nn/rnn.h"
+
+#include "backend/cpu/parallel.h"
+
+namespace mxnet::nn {
+
+void RnnParams::declare(ParamSchemaOf<RnnParams>& s) {
+  using P = RnnParams;
+  s.field("state_size", &P::state_size, "Number of hidden units of each layer.").required().range(1, 1e9);
+  s.field("num_layers", &P::num_layers, "Number of layers.").required().range(1, 1e6);
+  s.field("bidirectional", &P::bidirectional, "Whether each layer also runs backwards in time.");
+  s.choice("mode", &P::mode,
+           {{"gru", RnnMode::gru}, {"lstm", RnnMode::lstm}, {"rnn_relu", RnnMode::relu}, {"rnn_tanh", RnnMode::tanh}},
+           "The cell.")
+      .required();
+  s.field("p", &P::p, "Part of the outputs of every layer but the last that training sets to 0.").range(0, 1);
+  s.field("state_outputs", &P::state_outputs, "Whether the states after the last step are outputs.");
+  s.field("projection_size", &P::projection_size, "Size that lstm's hidden state is projected to.").range(1, 1e9);
+  s.field("lstm_state_clip_min", &P::lstm_state_clip_min, "Lower bound of lstm's cell state; needs the upper one.");
+  s.field("lstm_state_clip_max", &P::lstm_state_clip_max, "Upper bound of lstm's cell state; needs the lower one.");
+  s.field("lstm_state_clip_nan", &P::lstm_state_clip_nan, "Whether clipping replaces NaN by the upper bound.");
+  s.field("use_sequence_length", &P::use_sequence_length, "Whether `sequence_length` is an input.");
+  s.validate([](const P& p) {
+    if (p.projection_size && p.mode != RnnMode::lstm) {
+      fail(ErrorKind::value, "RNN: projection_size is for mode lstm only");
+    }
+    if (p.lstm_state_clip_min && p.lstm_state_clip_max && *p.lstm_state_clip_min > *p.lstm_state_clip_max) {
+      fail(ErrorKind::value, "RNN: lstm_state_clip_min ", *p.lstm_state_clip_min, " is above lstm_state_clip_max ",
+           *p.lstm_state_clip_max);
+    }
+  });
+}
+
+RnnClip RnnParams::clip() const {
+  if (mode != RnnMode::lstm || !lstm_state_clip_min || !lstm_state_clip_max) return {};
+  return {true, lstm_state_clip_nan, *lstm_state_clip_min, *lstm_state_clip_max};
+}
+
+RnnShape::RnnShape(const Shape& data, const RnnParams& p)
+    : mode(p.mode),
+      steps(data[0]),
+      batch(data[1]),
+      inputs(data[2]),
+      units(p.state_size),
+      state(p.projection_size.value_or(p.state_size)),
+      projects(p.projection_size.has_value()),
+      layers(p.num_layers),
+      directions(p.bidirectional ? 2 : 1) {}
+
+int64_t RnnShape::size_of(int64_t layer, RnnPart part) const {
+  switch (part) {
+    case RnnPart::input_weight: return gates() * layer_inputs(layer);
+    case RnnPart::state_weight: return gates() * state;
+    case RnnPart::projection: return projects ? state * units : 0;
+    case RnnPart::input_bias:
+    case RnnPart::state_bias: return gates();
+  }
+  return 0;
+}
+
+int64_t RnnShape::offset(int64_t layer, int64_t direction, RnnPart part) const {
+  const auto weights = [&](int64_t l) {
+    return size_of(l, RnnPart::input_weight) + size_of(l, RnnPart::state_weight) + size_of(l, RnnPart::projection);
+  };
+  const auto weights_before = [&](int64_t l) { return l == 0 ? 0 : directions * (weights(0) + (l - 1) * weights(1)); };
+  int64_t at = weights_before(layer) + direction * weights(layer);
+  switch (part) {
+    case RnnPart::input_weight: return at;
+    case RnnPart::state_weight: return at + size_of(layer, RnnPart::input_weight);
+    case RnnPart::projection: return at + size_of(layer, RnnPart::input_weight) + size_of(layer, RnnPart::state_weight);
+    case RnnPart::input_bias:
+    case RnnPart::state_bias: break;
+  }
+  const int64_t biases = 2 * (layer * directions + direction) + (part == RnnPart::state_bias ? 1 : 0);
+  return weights_before(layers) + biases * gates();
+}
+
+RnnReserve::RnnReserve(const RnnShape& s) {
+  const auto take = [this](int64_t n) {
+    const int64_t at = size_;
+    size_ += (n + 15) / 16 * 16;
+    return at;
+  };
+  size_ = 0;
+  gates = take(s.rows() * s.gates());
+  state = take((s.rows() + s.batch) * s.state);
+  cell = take(s.mode == RnnMode::lstm ? (s.rows() + s.batch) * s.units : 0);
+  share = take(s.mode == RnnMode::gru ? s.rows() * s.units : 0);
+  hidden = take(s.projects ? s.rows() * s.units : 0);
+  input_size_ = s.layers > 1 ? (s.rows() * s.width() + 15) / 16 * 16 : 0;
+  layer_size_ = s.directions * size_ + input_size_;
+}
+
+template <typename T>
+StepProduct<T>::StepProduct(const Sizes& sizes, int64_t steps, int team) : s_(sizes) {
+  // Packing reads and writes the weight once, which a product with few rows does as well.
+  constexpr int64_t kStepsThatPay = 3;
+  if (steps >= kStepsThatPay || s_.rows == 0) return;
+  gemm_ = cpu::Gemm::prepare(
+      {.dtype = dtype_of<T>(), .m = s_.rows, .n = s_.blocks * s_.n, .k = s_.k, .trans_b = s_.transposed}, team);
+}
+
+template <typename T>
+int64_t StepProduct<T>::cost_ns(int64_t steps) const {
+  if (gemm_) return steps * gemm_->cost_ns;
+  constexpr double kOpsPerNs = sizeof(T) == 4 ? 80 : 40;
+  const double weights = static_cast<double>(s_.blocks * s_.n * s_.k);
+  return static_cast<int64_t>(weights / 2 +
+                              static_cast<double>(steps) * (100 + weights * (0.1 + 2.0 * s_.rows / kOpsPerNs)));
+}
+
+template <typename T>
+void StepProduct<T>::pack(const T* w, T* to) const {
+  const int64_t count = panels(), size = s_.k * width();
+  const int64_t grain = std::max<int64_t>(1, 65536 / std::max<int64_t>(1, size));
+  cpu::parallel_for(s_.blocks * count, grain, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      const int64_t first = i % count * width(), column = i / count * s_.n + first;
+      const T* from = w + column * (s_.transposed ? s_.k : 1);
+      panel_gemm<T>().pack(from, s_.transposed ? 1 : s_.n, s_.transposed ? s_.k : 1, s_.k,
+                           std::min(width(), s_.n - first), to + i * size);
+    }
+  });
+}
+
+template <typename T>
+void StepProduct<T>::panel(const T* a, const T* packed, int64_t panel, T* c) const {
+  const int64_t first = panel * width(), size = s_.k * width();
+  for (int64_t b = 0; b < s_.blocks; ++b) {
+    panel_gemm<T>().multiply(a, s_.k, packed + (b * panels() + panel) * size, c + b * s_.n + first, s_.blocks * s_.n,
+                             s_.rows, s_.k, std::min(width(), s_.n - first));
+  }
+}
+
+template class StepProduct<float>;
+template class StepProduct<double>;
+
+void widen(DType dtype, const void* from, int64_t n, float* to) {
+  dispatch_float(dtype, [&]<typename H>(TypeTag<H>) {
+    const auto* source = static_cast<const H*>(from);
+    cpu::parallel_for(n, 16384, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) to[i] = static_cast<float>(source[i]);
+    });
+  });
+}
+
+void narrow(DType dtype, const float* from, int64_t n, void* to) {
+  dispatch_float(dtype, [&]<typename H>(TypeTag<H>) {
+    auto* target = static_cast<H*>(to);
+    cpu::parallel_for(n, 16384, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) target[i] = static_cast<H>(from[i]);
+    });
+  });
+}
+
+void read_lengths(const void* from, DType dtype, int64_t batch, int64_t steps, int64_t* to) {
+  dispatch(dtype, [&]<typename I>(TypeTag<I>) {
+    const auto* lengths = static_cast<const I*>(from);
+    for (int64_t i = 0; i < batch; ++i) to[i] = std::clamp<int64_t>(convert<int64_t>(lengths[i]), 0, steps);
+  });
+}
+
+RnnSlots::RnnSlots(const RnnParams& p) {
+  int next = 3;
+  if (p.has_cell()) cell = next++;
+  if (p.use_sequence_length) lengths = next++;
+  inputs = next;
+  outputs = !p.state_outputs ? 1 : p.has_cell() ? 3 : 2;
+  reserve = outputs;
+  mask = outputs + 1;
+
+  int at = 1;
+  if (p.state_outputs) head_state = at++;
+  if (p.state_outputs && p.has_cell()) head_cell = at++;
+  head_data = at++;
+  head_parameters = at++;
+  if (p.use_sequence_length) head_lengths = at++;
+  head_reserve = at++;
+  head_mask = at;
+}
+
+namespace {
+
+std::vector<std::string> names_of(const Params& params) {
+  const auto& p = params.as<RnnParams>();
+  std::vector<std::string> names{"data", "parameters", "state"};
+  if (p.has_cell()) names.push_back("state_cell");
+  if (p.use_sequence_length) names.push_back("sequence_length");
+  return names;
+}
+
+Inputs inputs() {
+  Inputs inputs({"data", "parameters", "state", "state_cell", "sequence_length"},
+                [](const Params& p) { return RnnSlots(p.as<RnnParams>()).inputs; });
+  inputs.names_of = names_of;
+  return inputs;
+}
+
+// The size of the input that a parameter vector of this length belongs to; -1 if that is unknown.
+int64_t inputs_from(const Shape& parameters, RnnShape s) {
+  if (!parameters.rank_known() || parameters.rank() != 1 || parameters[0] < 0) return -1;
+  s.inputs = 0;
+  const int64_t rest = parameters[0] - s.parameter_count(), each = s.directions * s.gates();
+  return rest >= 0 && rest % each == 0 ? rest / each : -1;
+}
+
+void infer_shape(InferContext& c) {
+  const auto& p = c.as<RnnParams>();
+  const RnnSlots slot(p);
+  const RnnShape sizes({-1, -1, -1}, p);
+  const int64_t states = sizes.layers * sizes.directions;
+  if (c.in[0].shape.rank_known() && c.in[0].shape.rank() != 3) {
+    c.bad(str("data must have the dimensions (time, batch, features), got ", c.in[0].shape));
+  }
+  c.merge_in(slot.state, {states, -1, sizes.state});
+  if (p.has_cell()) c.merge_in(slot.cell, {states, -1, sizes.units});
+  c.merge_out(0, {-1, -1, sizes.width()});
+  int64_t batch = -1;
+  const auto meet = [&](int64_t known) { batch = batch < 0 ? known : batch; };
+  if (c.in[0].shape.rank_known()) meet(c.in[0].shape[1]);
+  meet(c.in[slot.state].shape[1]);
+  if (p.has_cell()) meet(c.in[slot.cell].shape[1]);
+  if (p.use_sequence_length && c.in[slot.lengths].shape.rank() == 1) meet(c.in[slot.lengths].shape[0]);
+  meet(c.out[0].shape[1]);
+  c.merge_in(0, {c.out[0].shape[0], batch, inputs_from(c.in[1].shape, sizes)});
+  const Shape data = c.in[0].shape;
+  c.merge_in(1, {data[2] < 0 ? -1 : RnnShape(data, p).parameter_count()});
+  c.merge_in(slot.state, {states, batch, sizes.state});
+  if (p.has_cell()) c.merge_in(slot.cell, {states, batch, sizes.units});
+  if (p.use_sequence_length) c.merge_in(slot.lengths, {batch});
+  c.merge_out(0, {data[0], batch, sizes.width()});
+  if (p.state_outputs) c.merge_out(1, {states, batch, sizes.state});
+  if (p.state_outputs && p.has_cell()) c.merge_out(2, {states, batch, sizes.units});
+  const bool known = data[0] >= 0 && batch >= 0 && data[2] >= 0;
+  const RnnShape s(data, p);
+  c.merge_out(slot.reserve, {known ? RnnReserve(s).size(s.layers) : -1});
+  if (p.drops())
+    c.merge_out(slot.mask, {s.layers - 1, data[0], batch, s.width()});
+  else
+    c.merge_out(slot.mask, {0});
+}
+
+void infer_dtype(InferContext& c) {
+  const auto& p = c.as<RnnParams>();
+  const RnnSlots slot(p);
+  DType dtype = DType::unknown;
+  for (int i = 0; i < slot.inputs; ++i) {
+    if (i != slot.lengths && dtype == DType::unknown) dtype = c.in[i].dtype;
+  }
+  for (int i = 0; i < slot.outputs && dtype == DType::unknown; ++i) dtype = c.out[i].dtype;
+  if (dtype == DType::unknown) return;
+  if (!is_float(dtype)) c.bad(str("data must be of a floating point dtype, got ", name_of(dtype)));
+  for (int i = 0; i < slot.inputs; ++i) {
+    if (i != slot.lengths) c.merge_in_dtype(i, dtype);
+  }
+  if (slot.lengths >= 0) {
+    if (c.in[slot.lengths].dtype == DType::unknown) c.merge_in_dtype(slot.lengths, dtype);
+    if (c.in[slot.lengths].dtype == DType::boolean) c.bad("sequence_length must hold numbers, got dtype bool");
+  }
+  for (int i = 0; i < slot.outputs; ++i) c.merge_out_dtype(i, dtype);
+  c.merge_out_dtype(slot.reserve, dtype == DType::f64 ? DType::f64 : DType::f32);
+  c.merge_out_dtype(slot.mask, DType::u8);
+}
+
+void gradient(GradientBuilder& g) {
+  RnnParams p = g.params<RnnParams>();
+  const RnnSlots slot(p);
+  if (!g.training()) p.p = 0;  // nothing was dropped
+  std::vector<Value> in;
+  for (int i = 0; i < slot.outputs; ++i) in.push_back(g.head(i));
+  in.push_back(g.input(slot.data));
+  in.push_back(g.input(slot.parameters));
+  if (slot.lengths >= 0) in.push_back(g.input(slot.lengths));
+  in.push_back(g.output(slot.reserve));
+  in.push_back(g.output(slot.mask));
+  std::vector<int> targets{slot.data, slot.parameters, slot.state};
+  if (p.has_cell()) targets.push_back(slot.cell);
+  g.give_all(targets, get_op("_backward_RNN"), make_params<RnnParams>(p), in);
+}
+
+const RegisterOp rnn{{
+    .name = "RNN",
+    .doc =
+        "Recurrent layers over sequences. With s = tanh or relu, x the input (or the output of the layer below):\n\n"
+        "  rnn_tanh, rnn_relu: h' = s(W x + b + R h + d)\n"
+        "  lstm: i, f, o = sigmoid(...), g = tanh(...) of W x + b + R h + d; c' = f c + i g; h' = o tanh(c')\n"
+        "  gru: r, z = sigmoid(W x + b + R h + d), n = tanh(W x + b + r (R h + d)); h' = (1 - z) n + z h\n\n"
+        "With `projection_size`, lstm's state is P h'. `parameters` holds W, R (and P) of every layer and direction, "
+        "then b, d of every layer and direction; gates in the order i f g o, or r z n.\n\n"
+        "Shapes: data (time, batch, features), state and state_cell (layers * directions, batch, units), "
+        "sequence_length (batch,), output (time, batch, directions * units), states as they came. A row past its "
+        "length has output 0 and keeps its state; the backward direction starts at its end.",
+    .params = schema_of<RnnParams>(),
+    .inputs = inputs(),
+    .outputs = Outputs([](const Params& p) { return RnnSlots(p.as<RnnParams>()).outputs; })
+                   .with_residuals(2)
+                   .named({"output", "state_output", "statecell_output"}),
+    .infer = {infer_shape, infer_dtype},
+    .gradient = Gradient(gradient).without_outputs(),
+    .kernels = {{"steps", prepare_rnn_forward}},
+    .flags = {.random = true, .training_mode = true},
+}};
+
+// in: one head per output, data, parameters, [sequence_length], reserve, mask.
+void infer_backward_shape(InferContext& c) {
+  const auto& p = c.as<RnnParams>();
+  const RnnSlots slot(p);
+  const Shape data = c.in[slot.head_data].shape;
+  c.merge_out(0, data);
+  c.merge_out(1, c.in[slot.head_parameters].shape);
+  if (data.rank() != 3) return;
+  const RnnShape s(data, p);
+  c.merge_out(2, {s.layers * s.directions, s.batch, s.state});
+  if (p.has_cell()) c.merge_out(3, {s.layers * s.directions, s.batch, s.units});
+}
+
+void infer_backward_dtype(InferContext& c) {
+  for (size_t i = 0; i < c.out.size(); ++i) c.merge_out_dtype(static_cast<int>(i), c.in[0].dtype);
+}
+
+std::vector<std::string> backward_names(const Params& params) {
+  const auto& p = params.as<RnnParams>();
+  std::vector<std::string> names{"dy"};
+  if (p.state_outputs) names.push_back("dstate");
+  if (p.state_outputs && p.has_cell()) names.push_back("dstate_cell");
+  names.insert(names.end(), {"data", "parameters"});
+  if (p.use_sequence_length) names.push_back("sequence_length");
+  names.insert(names.end(), {"reserve", "mask"});
+  return names;
+}
+
+Inputs backward_inputs() {
+  Inputs inputs({"dy", "dstate", "dstate_cell", "data", "parameters", "sequence_length", "reserve", "mask"},
+                [](const Params& p) { return RnnSlots(p.as<RnnParams>()).head_mask + 1; });
+  inputs.names_of = backward_names;
+  return inputs;
+}
+
+const RegisterOp backward_rnn{{
+    .name = "_backward_RNN",
+    .doc = "Gradients of RNN with respect to data, parameters, state and state_cell.",
+    .params = schema_of<RnnParams>(),
+    .inputs = backward_inputs(),
+    .outputs = Outputs([](const Params& p) { return p.as<RnnParams>().has_cell() ? 4 : 3; }),
+    .infer = {infer_backward_shape, infer_backward_dtype},
+    .gradient = Gradient([](GradientBuilder&) {
+      fail(ErrorKind::not_supported,
+           "RNN: there are no gradients of higher order; unroll a gluon.rnn cell to have them");
+    }),
+    .kernels = {{"steps", prepare_rnn_backward}},
+    .flags = {.hidden = true},
+}};
+
+}  // namespace
+}  // namespace mxnet::nn

@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0
+// Recurrent layers: parameters, sizes and where things lie. rnn.cc is the operator, rnn_forward.cc and rnn_backward.cc
+// are its kernels, rnn_cell.h is what happens between the matrix products.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <optional>
+
+#include "backend/cpu/gemm.h"
+#include "backend/cpu/panel_gemm.h"
+#include "operator/op.h"
+#include "ops/nn/rnn_cell.h"
+
+namespace mxnet::nn {
+
+struct RnnParams {
+  int64_t state_size = 0;
+  int64_t num_layers = 0;
+  bool bidirectional = false;
+  RnnMode mode = RnnMode::lstm;
+  float p = 0;
+  bool state_outputs = false;
+  std::optional<int64_t> projection_size;
+  std::optional<double> lstm_state_clip_min, lstm_state_clip_max;
+  bool lstm_state_clip_nan = false;
+  bool use_sequence_length = false;
+
+  static void declare(ParamSchemaOf<RnnParams>& s);
+
+  bool has_cell() const { return mode == RnnMode::lstm; }
+  // Whether outputs of layers are dropped on their way to the next one.
+  bool drops() const { return p > 0 && num_layers > 1; }
+  RnnClip clip() const;
+};
+
+// Parts of the parameter vector. All weights come first, layer by layer and direction by direction, then all biases.
+enum class RnnPart { input_weight, state_weight, projection, input_bias, state_bias };
+
+struct RnnShape {
+  RnnMode mode = RnnMode::lstm;
+  int64_t steps = 0, batch = 0, inputs = 0;
+  int64_t units = 0;  // hidden units
+  int64_t state = 0;  // what goes on to the next step: the projection, or the units
+  bool projects = false;
+  int64_t layers = 1, directions = 1;
+
+  RnnShape() = default;
+  RnnShape(const Shape& data, const RnnParams& p);
+
+  int64_t gates() const { return gates_of(mode) * units; }  // length of a row of gates
+  int64_t rows() const { return steps * batch; }
+  int64_t width() const { return directions * state; }  // of a layer's output
+  int64_t layer_inputs(int64_t layer) const { return layer == 0 ? inputs : width(); }
+  int64_t offset(int64_t layer, int64_t direction, RnnPart part) const;
+  int64_t size_of(int64_t layer, RnnPart part) const;
+  int64_t parameter_count() const { return offset(layers, 0, RnnPart::input_bias); }
+};
+
+// What the gradient needs of one layer and direction, as offsets into the reserve (in elements). State and cell hold
+// steps + 1 slots of `batch` rows: the one before the first step, then one after each, in the order of time.
+struct RnnReserve {
+  int64_t gates, state, cell, share, hidden;
+
+  explicit RnnReserve(const RnnShape& s);
+  int64_t direction_size() const { return size_; }
+  int64_t at(int64_t layer, int64_t direction) const { return layer * layer_size_ + direction * size_; }
+  // The input of layers after the first, where it is not the state of the layer below.
+  int64_t input(int64_t layer) const { return (layer + 1) * layer_size_ - input_size_; }
+  int64_t size(int64_t layers) const { return layers * layer_size_; }
+
+ private:
+  int64_t size_, layer_size_, input_size_;
+};
+
+// Products of the batch's rows with the same weight, once per time step: c (rows x blocks * n) = a (rows x k) * w,
+// where w is stored (blocks * n) x k, or k x n for one block. The weight is packed if there are enough steps; then
+// columns of c can be had a panel at a time, and the panels of all blocks (gates) that belong to the same units
+// together.
+template <typename T>
+class StepProduct {
+ public:
+  struct Sizes {
+    int64_t rows, n, k;
+    int64_t blocks = 1;
+    bool transposed = false;  // stored (blocks * n) x k
+  };
+
+  StepProduct() = default;
+  StepProduct(const Sizes& sizes, int64_t steps, int team);
+
+  bool packed() const { return !gemm_; }
+  int64_t width() const { return panel_gemm<T>().width; }
+  int64_t panels() const { return (s_.n + width() - 1) / width(); }  // of one block
+  int64_t cost_ns(int64_t steps) const;
+  bool team_matters() const { return gemm_ && gemm_->team_matters; }
+  size_t scratch_bytes() const { return gemm_ ? gemm_->scratch_bytes : 0; }
+  size_t packed_bytes() const {
+    return packed() ? sizeof(T) * static_cast<size_t>(s_.blocks * panels() * s_.k * width()) : 0;
+  }
+
+  void pack(const T* w, T* to) const;
+  // Columns [panel * width, ...) of every block of c, whose rows are dense.
+  void panel(const T* a, const T* packed, int64_t panel, T* c) const;
+  // All of c, where the weight is not packed.
+  void all(const T* a, const T* w, T* c, void* scratch) const { gemm_->run(a, w, nullptr, c, scratch); }
+
+ private:
+  Sizes s_{};
+  std::unique_ptr<cpu::Gemm> gemm_;
+};
+
+// Halves to the float that they are computed in, and back.
+void widen(DType dtype, const void* from, int64_t n, float* to);
+void narrow(DType dtype, const float* from, int64_t n, void* to);
+
+// Reads lengths of any numeric dtype, clipped to [0, steps].
+void read_lengths(const void* from, DType dtype, int64_t batch, int64_t steps, int64_t* to);
+
+Prepared prepare_rnn_forward(const PrepareArgs& args);
+Prepared prepare_rnn_backward(const PrepareArgs& args);
+
+// Positions in the inputs of _backward_RNN, and in the inputs and outputs of RNN.
+struct RnnSlots {
+  explicit RnnSlots(const RnnParams& p);
+  int data = 0, parameters = 1, state = 2, cell = -1, lengths = -1, inputs;  // of RNN
+  int outputs, reserve, mask;                                                // of RNN
+  int head_state = -1, head_cell = -1, head_data, head_parameters, head_lengths = -1, head_reserve, head_mask;
+};
+
+}  // namespace mxnet::nn

@@ -1,0 +1,368 @@
+// SPDX-License-Identifier: Apache-2.0
+// Layer by layer from the top: the gates' gradients step by step, from the last to the first; then the gradients of
+// weights and inputs as one product each over all steps.
+#include "backend/cpu/onednn.h"
+#include "backend/cpu/parallel.h"
+#include "ops/nn/dropout.h"
+#include "ops/nn/rnn.h"
+
+namespace mxnet::nn {
+namespace {
+
+template <typename T>
+class RnnBackward final : public Kernel {
+ public:
+  explicit RnnBackward(const PrepareArgs& a)
+      : shape_(a.in[RnnSlots(a.as<RnnParams>()).head_data].shape, a.as<RnnParams>()),
+        slot_(a.as<RnnParams>()),
+        reserve_(shape_),
+        clip_(a.as<RnnParams>().clip()),
+        dtype_(a.in[0].dtype),
+        drops_(a.as<RnnParams>().drops()),
+        drop_(a.as<RnnParams>().p) {
+    if (slot_.lengths >= 0) lengths_dtype_ = a.in[slot_.head_lengths].dtype;
+    accepts_add = same_type();
+    for (size_t i = 0; i < a.req.size(); ++i) {
+      wants_[i] = a.req[i] != Req::null;
+      adds_[i] = accepts_add && a.req[i] == Req::add;
+    }
+    prepare_products(a.team);
+    plan_scratch();
+    estimate();
+  }
+
+  void run(const KernelCall& c) const override {
+    const auto& s = shape_;
+    Arrays r;
+    r.call = &c;
+    r.params = as_float(c, slot_.head_parameters, s.parameter_count(), params_at_);
+    r.reserve = static_cast<const T*>(c.in[slot_.head_reserve]);
+    if (slot_.lengths >= 0) {
+      r.lengths = static_cast<int64_t*>(at(c, lengths_at_));
+      read_lengths(c.in[slot_.head_lengths], lengths_dtype_, s.batch, s.steps, r.lengths);
+    }
+    r.dparams = wants_[1] ? target(c, 1, dparams_at_) : nullptr;
+    if (wants_[1]) r.data = as_float(c, slot_.head_data, s.rows() * s.inputs, data_at_);
+    const T* dy = as_float(c, 0, s.rows() * s.width(), dy_at_);
+    for (int64_t l = s.layers - 1; l >= 0; --l) {
+      T* dx = l > 0 ? part(c, dx_at_[l % 2]) : wants_[0] ? target(c, 0, ddata_at_) : nullptr;
+      for (int64_t d = 0; d < s.directions; ++d) run_direction(r, l, d, dy + d * s.state, dx);
+      if (l > 0 && drops_)
+        drop(static_cast<const uint8_t*>(c.in[slot_.head_mask]) + (l - 1) * s.rows() * s.width(), dx);
+      dy = dx;
+    }
+    if (wants_[0]) give(part(c, ddata_at_), s.rows() * s.inputs, c.out[0]);
+    if (wants_[1]) give(part(c, dparams_at_), s.parameter_count(), c.out[1]);
+  }
+
+ private:
+  struct Arrays {
+    const KernelCall* call = nullptr;
+    const T *params = nullptr, *data = nullptr, *reserve = nullptr;
+    int64_t* lengths = nullptr;
+    T* dparams = nullptr;
+  };
+
+  bool same_type() const { return dtype_ == dtype_of<T>(); }
+  static void* at(const KernelCall& c, size_t offset) { return onednn::at(c.scratch, offset); }
+  static T* part(const KernelCall& c, size_t offset) { return static_cast<T*>(at(c, offset)); }
+  // Where output `i` is computed: in place, or beside it in float.
+  T* target(const KernelCall& c, int i, size_t offset) const {
+    return same_type() ? static_cast<T*>(c.out[i]) : part(c, offset);
+  }
+  const T* as_float(const KernelCall& c, int i, int64_t n, size_t offset) const {
+    if constexpr (std::is_same_v<T, float>) {
+      if (!same_type()) {
+        widen(dtype_, c.in[i], n, part(c, offset));
+        return part(c, offset);
+      }
+    }
+    return static_cast<const T*>(c.in[i]);
+  }
+  void give(const T* from, int64_t n, void* to) const {
+    if constexpr (std::is_same_v<T, float>) {
+      if (!same_type()) narrow(dtype_, from, n, to);
+    }
+  }
+
+  static int64_t kind(int64_t layer) { return std::min<int64_t>(layer, 1); }
+
+  void prepare_products(int team) {
+    const auto& s = shape_;
+    const auto gemm = [&](cpu::GemmSpec spec) {
+      spec.dtype = dtype_of<T>();
+      auto g = cpu::Gemm::prepare(spec, team);
+      gemm_bytes_ = std::max(gemm_bytes_, g->scratch_bytes);
+      team_matters |= g->team_matters;
+      return g;
+    };
+    for (int64_t l = 0; l < std::min<int64_t>(2, s.layers); ++l) {
+      const int64_t n = s.layer_inputs(l);
+      if (wants_[1])
+        dinput_weight_[l] = gemm({.m = s.gates(), .n = n, .k = s.rows(), .trans_a = true, .accumulate = adds_[1]});
+      if (l == 0 && !wants_[0]) continue;
+      for (int64_t d = 0; d < s.directions; ++d) {
+        dx_[l][d] = gemm({.m = s.rows(), .n = n, .k = s.gates(), .accumulate = d > 0 || (l == 0 && adds_[0])});
+      }
+    }
+    if (wants_[1]) {
+      dstate_weight_ = gemm({.m = s.gates(), .n = s.state, .k = s.rows(), .trans_a = true, .accumulate = adds_[1]});
+      if (s.projects)
+        dprojection_ = gemm({.m = s.state, .n = s.units, .k = s.rows(), .trans_a = true, .accumulate = adds_[1]});
+    }
+    state_ = StepProduct<T>({s.batch, s.state, s.gates()}, s.steps, team);
+    gemm_bytes_ = std::max(gemm_bytes_, state_.scratch_bytes());
+    if (s.projects) {
+      project_ = StepProduct<T>({s.batch, s.units, s.state}, s.steps, team);
+      gemm_bytes_ = std::max(gemm_bytes_, project_.scratch_bytes());
+    }
+    team_matters |= state_.team_matters() || (s.projects && project_.team_matters());
+    grain_ = std::max<int64_t>(1, 200'000 / std::max<int64_t>(1, s.batch * s.gates() * state_.width()));
+  }
+
+  void plan_scratch() {
+    const auto& s = shape_;
+    onednn::ScratchPlan plan;
+    const auto take = [&](int64_t n) { return plan.add(sizeof(T) * static_cast<size_t>(n)); };
+    if (!same_type()) {
+      data_at_ = take(s.rows() * s.inputs);
+      params_at_ = take(s.parameter_count());
+      dparams_at_ = take(s.parameter_count());
+      dy_at_ = take(s.rows() * s.width());
+      ddata_at_ = take(s.rows() * s.inputs);
+    }
+    lengths_at_ = plan.add(sizeof(int64_t) * static_cast<size_t>(s.batch));
+    dgates_at_ = take(s.rows() * s.gates());
+    dstate_gates_at_ = s.mode == RnnMode::gru ? take(s.rows() * s.gates()) : dgates_at_;
+    for (int64_t i = 0; i < std::min<int64_t>(2, s.layers - 1); ++i) dx_at_[(i + 1) % 2] = take(s.rows() * s.width());
+    dbias_at_ = take(s.gates() + s.units);
+    dh_at_ = take(s.batch * s.units);
+    dc_at_ = take(s.batch * s.units);
+    product_at_ = take(s.batch * std::max(s.units, s.state));
+    packed_at_ = plan.add(state_.packed_bytes());
+    if (s.projects) {
+      packed_projection_at_ = plan.add(project_.packed_bytes());
+      dstate_at_ = take(s.batch * s.state);
+      dprojected_at_ = take(s.rows() * s.state);
+    }
+    gemm_at_ = plan.add(gemm_bytes_);
+    scratch = plan.size();
+  }
+
+  void estimate() {
+    const auto& s = shape_;
+    const auto cost = [](const std::unique_ptr<cpu::Gemm>& g) { return g ? g->cost_ns : 0; };
+    const int64_t each = state_.cost_ns(s.steps) + 2 * s.rows() * s.gates() + cost(dstate_weight_) +
+                         cost(dprojection_) + (s.projects ? project_.cost_ns(s.steps) : 0);
+    cost_ns = 500 + s.layers * s.directions * each;
+    for (int64_t l = 0; l < s.layers; ++l) {
+      cost_ns += s.directions * (cost(dinput_weight_[kind(l)]) + cost(dx_[kind(l)][0]));
+    }
+    if (!same_type()) cost_ns += 4 * s.parameter_count();
+  }
+
+  void drop(const uint8_t* mask, T* values) const {
+    const float scale = drop_ < 1 ? 1.0f / (1.0f - drop_) : 0.0f;
+    cpu::parallel_for(shape_.rows() * shape_.width(), 64 * kMaskGroup, [&](int64_t begin, int64_t end) {
+      dropout_kernels().scale_kept(dtype_of<T>(), values, mask, values, scale, begin, end);
+    });
+  }
+
+  // The gradient of a state after the last step, or zeros.
+  void start(const Arrays& r, int head, int64_t layer, int64_t width, T* to) const {
+    const int64_t n = shape_.batch * width;
+    if (head < 0) {
+      std::fill_n(to, n, T(0));
+      return;
+    }
+    const char* from = static_cast<const char*>(r.call->in[head]) + layer * n * mxnet::size_of(dtype_);
+    if constexpr (std::is_same_v<T, float>) {
+      if (!same_type()) return widen(dtype_, from, n, to);
+    }
+    std::copy_n(reinterpret_cast<const T*>(from), n, to);
+  }
+
+  void finish(const Arrays& r, int output, int64_t layer, int64_t width, const T* from, const T* more) const {
+    const int64_t n = shape_.batch * width;
+    char* to = static_cast<char*>(r.call->out[output]) + layer * n * mxnet::size_of(dtype_);
+    dispatch_float(dtype_, [&]<typename U>(TypeTag<U>) {
+      auto* out = reinterpret_cast<U*>(to);
+      for (int64_t i = 0; i < n; ++i) {
+        const T value = (more ? from[i] + more[i] : from[i]) + (adds_[output] ? static_cast<T>(out[i]) : T(0));
+        out[i] = static_cast<U>(value);
+      }
+    });
+  }
+
+  void run_direction(const Arrays& r, int64_t l, int64_t d, const T* dy, T* dx) const {
+    const auto& s = shape_;
+    const KernelCall& c = *r.call;
+    const int64_t layer = l * s.directions + d;
+    const T* kept = r.reserve + reserve_.at(l, d);
+    const T* state_weight = r.params + s.offset(l, d, RnnPart::state_weight);
+    const T* projection = r.params + s.offset(l, d, RnnPart::projection);
+    T* dh = part(c, dh_at_);
+    T* dstate = s.projects ? part(c, dstate_at_) : dh;
+    start(r, slot_.head_state, layer, s.state, dstate);
+    if (s.projects) std::fill_n(dh, s.batch * s.units, T(0));
+    if (slot_.cell >= 0) start(r, slot_.head_cell, layer, s.units, part(c, dc_at_));
+    std::fill_n(part(c, dbias_at_), s.gates() + s.units, T(0));
+    if (state_.packed()) state_.pack(state_weight, part(c, packed_at_));
+    if (s.projects && project_.packed()) project_.pack(projection, part(c, packed_projection_at_));
+
+    RnnBackwardStep<T> step{};
+    step.mode = s.mode;
+    step.clip = clip_;
+    step.rows = s.batch;
+    step.units = s.units;
+    step.lengths = r.lengths;
+    step.dy_step = s.width();
+    step.dh = dh;
+    step.dc = part(c, dc_at_);
+    step.dbias = part(c, dbias_at_);
+    step.dnew_bias = step.dbias + s.gates();
+    const T* dnext = nullptr;  // gradients of the state's gates one step later
+    for (int64_t i = 0; i < s.steps; ++i) {
+      const int64_t t = d == 0 ? s.steps - 1 - i : i;
+      const int64_t before = d == 0 ? t : t + 1, after = d == 0 ? t + 1 : t;
+      const T* dy_t = dy + t * s.batch * s.width();
+      step.t = t;
+      step.gates = kept + reserve_.gates + t * s.batch * s.gates();
+      step.new_product = kept + reserve_.share + t * s.batch * s.units;
+      step.c_prev = kept + reserve_.cell + before * s.batch * s.units;
+      step.c = kept + reserve_.cell + after * s.batch * s.units;
+      step.h_prev = kept + reserve_.state + before * s.batch * s.state;
+      step.h = kept + reserve_.state + after * s.batch * s.state;
+      step.dgates = part(c, dgates_at_) + t * s.batch * s.gates();
+      step.dstate_gates = part(c, dstate_gates_at_) + t * s.batch * s.gates();
+      if (s.projects)
+        run_projected_step(r, step, dy_t, dnext, state_weight, projection);
+      else
+        run_step(c, step, dy_t, dnext, state_weight);
+      dnext = step.dstate_gates;
+    }
+    finish_states(r, layer, dnext, state_weight, dstate);
+    if (wants_[1]) weight_gradients(r, l, d);
+    if (dx) {
+      dx_[kind(l)][d]->run(part(c, dgates_at_), r.params + s.offset(l, d, RnnPart::input_weight), nullptr, dx,
+                           at(c, gemm_at_));
+    }
+  }
+
+  void run_step(const KernelCall& c, RnnBackwardStep<T> step, const T* dy, const T* dnext, const T* weight) const {
+    T* product = part(c, product_at_);
+    const T* packed = part(c, packed_at_);
+    step.dy = dy;
+    step.product = dnext ? product : nullptr;
+    if (dnext && !state_.packed()) state_.all(dnext, weight, product, at(c, gemm_at_));
+    const int64_t width = state_.width();
+    cpu::parallel_for(state_.panels(), grain_, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) {
+        if (dnext && state_.packed()) state_.panel(dnext, packed, i, product);
+        rnn_cells<T>().backward(step, i * width, std::min(shape_.units, (i + 1) * width));
+      }
+    });
+  }
+
+  // First back through the projection of all rows that have not ended, then through the cell.
+  void run_projected_step(const Arrays& r, RnnBackwardStep<T> step, const T* dy, const T* dnext, const T* weight,
+                          const T* projection) const {
+    const auto& s = shape_;
+    const KernelCall& c = *r.call;
+    T* product = part(c, product_at_);
+    T* dstate = part(c, dstate_at_);
+    T* dprojected = part(c, dprojected_at_) + step.t * s.batch * s.state;
+    if (dnext) all_columns(c, state_, dnext, weight, packed_at_, product);
+    for (int64_t i = 0; i < s.batch; ++i) {
+      const bool ended = step.lengths && step.t >= step.lengths[i];
+      for (int64_t j = 0; j < s.state; ++j) {
+        const int64_t k = i * s.state + j;
+        const T sum = dnext ? dstate[k] + product[k] : dstate[k];
+        dprojected[k] = ended ? T(0) : sum + dy[i * s.width() + j];
+        dstate[k] = ended ? sum : T(0);
+      }
+    }
+    all_columns(c, project_, dprojected, projection, packed_projection_at_, product);
+    step.dy = nullptr;
+    step.product = product;
+    const int64_t grain = std::max<int64_t>(16, 4096 / std::max<int64_t>(1, s.batch));
+    cpu::parallel_for(s.units, grain, [&](int64_t begin, int64_t end) { rnn_cells<T>().backward(step, begin, end); });
+  }
+
+  void all_columns(const KernelCall& c, const StepProduct<T>& p, const T* a, const T* weight, size_t packed_at,
+                   T* to) const {
+    if (!p.packed()) return p.all(a, weight, to, at(c, gemm_at_));
+    const T* packed = part(c, packed_at);
+    cpu::parallel_for(p.panels(), grain_, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) p.panel(a, packed, i, to);
+    });
+  }
+
+  void finish_states(const Arrays& r, int64_t layer, const T* dfirst, const T* weight, const T* dstate) const {
+    const auto& s = shape_;
+    const KernelCall& c = *r.call;
+    T* product = part(c, product_at_);
+    if (wants_[2]) {
+      if (dfirst) all_columns(c, state_, dfirst, weight, packed_at_, product);
+      finish(r, 2, layer, s.state, dstate, dfirst ? product : nullptr);
+    }
+    if (slot_.cell >= 0 && wants_[3]) finish(r, 3, layer, s.units, part(c, dc_at_), nullptr);
+  }
+
+  void weight_gradients(const Arrays& r, int64_t l, int64_t d) const {
+    const auto& s = shape_;
+    const KernelCall& c = *r.call;
+    const T* kept = r.reserve + reserve_.at(l, d);
+    const T* dgates = part(c, dgates_at_);
+    const T* before = kept + reserve_.state + (d == 0 ? 0 : s.batch * s.state);
+    const auto to = [&](RnnPart p) { return r.dparams + s.offset(l, d, p); };
+    dinput_weight_[kind(l)]->run(dgates, layer_input(r, l), nullptr, to(RnnPart::input_weight), at(c, gemm_at_));
+    dstate_weight_->run(part(c, dstate_gates_at_), before, nullptr, to(RnnPart::state_weight), at(c, gemm_at_));
+    if (s.projects) {
+      dprojection_->run(part(c, dprojected_at_), kept + reserve_.hidden, nullptr, to(RnnPart::projection),
+                        at(c, gemm_at_));
+    }
+    const T* dbias = part(c, dbias_at_);
+    T* input_bias = to(RnnPart::input_bias);
+    T* state_bias = to(RnnPart::state_bias);
+    for (int64_t i = 0; i < s.gates(); ++i) {
+      const bool own = s.mode == RnnMode::gru && i >= 2 * s.units;  // n's share of the state has a gradient of its own
+      const T of_state = own ? dbias[s.gates() + i - 2 * s.units] : dbias[i];
+      input_bias[i] = adds_[1] ? input_bias[i] + dbias[i] : dbias[i];
+      state_bias[i] = adds_[1] ? state_bias[i] + of_state : of_state;
+    }
+  }
+
+  const T* layer_input(const Arrays& r, int64_t l) const {
+    if (l == 0) return r.data;
+    const bool is_state_below = shape_.directions == 1 && !drops_ && !r.lengths;
+    if (!is_state_below) return r.reserve + reserve_.input(l);
+    return r.reserve + reserve_.at(l - 1, 0) + reserve_.state + shape_.batch * shape_.state;
+  }
+
+  RnnShape shape_;
+  RnnSlots slot_;
+  RnnReserve reserve_;
+  RnnClip clip_;
+  DType dtype_, lengths_dtype_ = DType::f32;
+  bool drops_;
+  float drop_;
+  bool wants_[4] = {}, adds_[4] = {};
+  // [0] is the first layer, [1] the others; the second direction adds to the first.
+  std::unique_ptr<cpu::Gemm> dinput_weight_[2], dx_[2][2], dstate_weight_, dprojection_;
+  StepProduct<T> state_, project_;
+  int64_t grain_ = 1;
+  size_t gemm_bytes_ = 0;
+  size_t params_at_ = 0, dparams_at_ = 0, dy_at_ = 0, ddata_at_ = 0, lengths_at_ = 0, dgates_at_ = 0;
+  size_t dstate_gates_at_ = 0, dx_at_[2] = {}, dbias_at_ = 0, dh_at_ = 0, dc_at_ = 0, product_at_ = 0, packed_at_ = 0;
+  size_t packed_projection_at_ = 0, dstate_at_ = 0, dprojected_at_ = 0, gemm_at_ = 0, data_at_ = 0;
+};
+
+}  // namespace
+
+Prepared prepare_rnn_backward(const PrepareArgs& a) {
+  if (a.in[0].dtype == DType::f64) return std::unique_ptr<Kernel>(std::make_unique<RnnBackward<double>>(a));
+  return std::unique_ptr<Kernel>(std::make_unique<RnnBackward<float>>(a));
+}
+
+}  // namespace mxnet::nn
