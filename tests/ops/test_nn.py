@@ -338,3 +338,28 @@ def test_convolution_weight_gradients(shape, filters, kernel, stride, dilate, pa
         expected = convolution_weight_gradient(x, dy.astype("float64"), kernel, stride, dilate, pad) * times
         np.testing.assert_allclose(w.grad.asnumpy(), expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
         np.testing.assert_allclose(b.grad.asnumpy(), dy.sum((0, 2, 3)) * times, rtol=1e-4, atol=1e-2)
+
+
+@pytest.mark.parametrize(
+    "shape,filters,pad",
+    [
+        ((2, 64, 15, 16), 64, (1, 1)),
+        ((1, 64, 22, 26), 80, (0, 2)),  # edges that cut tiles, padding that differs
+        ((3, 80, 12, 13), 64, (2, 0)),
+        ((1, 128, 21, 21), 96, (1, 1)),
+    ],
+)
+def test_convolution_three_by_three(shape, filters, pad):
+    """Enough channels and places for the transformed kernels: forward with bias, and the gradient of data."""
+    rng = np.random.default_rng(0)
+    x, w, b = rng.standard_normal(shape), rng.standard_normal((filters, shape[1], 3, 3)), rng.standard_normal(filters)
+    arrays = {}
+    for dtype in ("float32", "float64"):  # float64 takes the portable kernel
+        data, weight, bias = (nd.array(a.astype("float32"), dtype=dtype) for a in (x, w, b))
+        data.attach_grad("add" if dtype == "float32" else "write")
+        with autograd.record():
+            y = nd.Convolution(data, weight, bias, kernel=(3, 3), pad=pad, num_filter=filters)
+        y.backward(y)
+        arrays[dtype] = [y.asnumpy(), data.grad.asnumpy()]
+    for got, expected in zip(arrays["float32"], arrays["float64"]):
+        np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())

@@ -58,6 +58,7 @@ std::unique_ptr<ConvKernel> prepare_conv(const ConvProblem& problem, ConvPass pa
 std::unique_ptr<ConvKernel> prepare_conv_half(const ConvProblem& problem, ConvPass pass, bool with_bias, int team);
 std::unique_ptr<ConvKernel> prepare_conv_small(const ConvProblem& problem, ConvPass pass, bool with_bias);
 std::unique_ptr<ConvKernel> prepare_conv_outer(const ConvProblem& problem, ConvPass pass, bool with_bias);
+std::unique_ptr<ConvKernel> prepare_conv_winograd(const ConvProblem& problem, ConvPass pass, bool with_bias);
 std::unique_ptr<ConvKernel> prepare_conv_onednn(const ConvProblem& problem, ConvPass pass, bool with_bias, int team);
 std::unique_ptr<ConvKernel> prepare_conv_portable(const ConvProblem& problem, ConvPass pass, bool with_bias);
 
