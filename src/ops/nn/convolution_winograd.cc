@@ -27,14 +27,16 @@ Problem problem_of(const ConvProblem& q, ConvPass pass) {
   if (pass == ConvPass::forward) {
     return {q.batch, q.in_channels, q.out_channels, q.in[1], q.in[2], q.out[1], q.out[2], q.pad[1], q.pad[2]};
   }
-  return {q.batch,  q.out_channels, q.in_channels,  q.out[1],    q.out[2],
-          q.in[1],  q.in[2],        2 - q.pad[1], 2 - q.pad[2]};
+  return {q.batch, q.out_channels, q.in_channels, q.out[1], q.out[2], q.in[1], q.in[2], 2 - q.pad[1], 2 - q.pad[2]};
 }
 
 class Winograd final : public ConvKernel {
  public:
   Winograd(const ConvProblem& q, ConvPass pass, bool with_bias)
-      : p_(problem_of(q, pass)), flip_(pass == ConvPass::data), bias_(with_bias && !flip_), kernel_(winograd_kernels()) {
+      : p_(problem_of(q, pass)),
+        flip_(pass == ConvPass::data),
+        bias_(with_bias && !flip_),
+        kernel_(winograd_kernels()) {
     layout = Layout::channels_last;
     filter_step_ = flip_ ? 9 : 9 * q.in_channels;
     channel_step_ = flip_ ? 9 * q.in_channels : 9;
@@ -52,8 +54,8 @@ class Winograd final : public ConvKernel {
     auto* packed = static_cast<float*>(scratch);
     cpu::parallel_for(p_.filters / kernel_.lanes, 1, [&](int64_t begin, int64_t end) {
       for (int64_t panel = begin; panel < end; ++panel) {
-        kernel_.weights(static_cast<const float*>(w) + panel * kernel_.lanes * filter_step_, filter_step_, channel_step_,
-                        flip_, p_.channels, packed + panel * kWinogradPoints * panel_, panel_);
+        kernel_.weights(static_cast<const float*>(w) + panel * kernel_.lanes * filter_step_, filter_step_,
+                        channel_step_, flip_, p_.channels, packed + panel * kWinogradPoints * panel_, panel_);
       }
     });
     const auto* src = static_cast<const float*>(flip_ ? y : x);
@@ -130,8 +132,9 @@ bool suits(const ConvProblem& q) {
          q.pad[1] <= 2 && q.pad[2] <= 2;
 }
 
-// Transforms cost memory traffic: there must be enough channels that each transformed element meets, tiles that are mostly
-// full, and enough of them for the transformed weights, four times as large as the weights. Not measured with AVX-512.
+// Transforms cost memory traffic: there must be enough channels that each transformed element meets, tiles that are
+// mostly full, and enough of them for the transformed weights, four times as large as the weights. Not measured with
+// AVX-512.
 bool pays(const Problem& p) {
   constexpr int64_t kLeastChannels = 64, kMostWeights = 512 * 512;
   if (cpu::isa() == cpu::Isa::avx512) return false;

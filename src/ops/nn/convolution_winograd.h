@@ -15,8 +15,8 @@ inline constexpr int kWinogradOut = 4, kWinogradIn = 6, kWinogradPoints = 36;
 struct WinogradKernels {
   int64_t lanes;  // filters side by side in a panel; channels and filters must be multiples of it
   int64_t rows;   // tiles that are multiplied together
-  // One panel of filters. Element (filter, channel, i of 9) is w[filter * filter_step + channel * channel_step + i], taken
-  // from its end where `flip`. To (kPoints, channels, lanes), points `point_step` apart.
+  // One panel of filters. Element (filter, channel, i of 9) is w[filter * filter_step + channel * channel_step + i],
+  // taken from its end where `flip`. To (kPoints, channels, lanes), points `point_step` apart.
   void (*weights)(const float* w, int64_t filter_step, int64_t channel_step, bool flip, int64_t channels, float* to,
                   int64_t point_step);
   // One tile from its 36 pixels of `channels` elements; points are `point_step` apart.
