@@ -48,6 +48,16 @@ std::string parameter(const Node& node, std::string_view field) {
   return {};
 }
 
+// How many inputs of nodes, and heads, read each node.
+std::unordered_map<const Node*, int> count_readers(std::span<const Entry> heads) {
+  std::unordered_map<const Node*, int> readers;
+  for (const Node* node : topological_order(heads)) {
+    for (const Entry& in : node->inputs) ++readers[in.node.get()];
+  }
+  for (const Entry& head : heads) ++readers[head.node.get()];
+  return readers;
+}
+
 // Finds what fuse_norm_relu joins, in the graph as it was given.
 class NormReluFinder {
  public:
@@ -99,6 +109,30 @@ class NormReluFinder {
 };
 
 }  // namespace
+
+std::vector<Entry> fuse_pick_log_softmax(std::span<const Entry> heads, const GraphSpecs& specs) {
+  static const OpDef& fused = get_op("_pick_log_softmax");
+  const auto readers = count_readers(heads);
+  const auto along_last = [](const Node& node, int rank) {
+    return normalize_axis(std::stoi(parameter(node, "axis")), rank, "axis") == rank - 1;
+  };
+  const auto matches = [&](const Node& pick) {
+    if (pick.op->name != "pick" || parameter(pick, "mode") != "clip") return false;
+    const Node& below = *pick.inputs[0].node;
+    if (below.is_variable() || below.op->name != "log_softmax" || readers.at(&below) != 1) return false;
+    const TensorSpec& data = specs.at(below.inputs[0]);
+    const int rank = data.shape.rank();
+    return below.inputs.size() == 1 && parameter(below, "temperature") == "None" &&
+           parameter(below, "dtype") == "None" && rank >= 2 && is_float(data.dtype) && data.shape.back() > 0 &&
+           along_last(below, rank) && along_last(pick, rank);
+  };
+  return rebuild(heads, [&](const Ref<Node>& pick, const Node& original) -> Ref<Node> {
+    if (!matches(original)) return pick;
+    const Entry data = pick->inputs[0].node->inputs[0];
+    const ParamMap params{{"keepdims", parameter(original, "keepdims")}};
+    return make_node(fused, fused.params.parse(pick->name, params), pick->name, {data, pick->inputs[1]});
+  });
+}
 
 bool reads_only_shape(const Node& node) {
   return node.op && (node.op->name == "zeros_like" || node.op->name == "ones_like");

@@ -21,6 +21,10 @@ std::vector<Entry> resolve_broadcasts(std::span<const Entry> heads, const GraphS
 // gradient reads less memory than theirs.
 std::vector<Entry> fuse_norm_relu(std::span<const Entry> heads, const GraphSpecs& specs);
 
+// pick of the last dimension of a log_softmax that nothing else reads becomes one node: a loss that never writes its
+// log-probabilities.
+std::vector<Entry> fuse_pick_log_softmax(std::span<const Entry> heads, const GraphSpecs& specs);
+
 // True for zeros_like and ones_like: of their input only the shape matters.
 bool reads_only_shape(const Node& node);
 

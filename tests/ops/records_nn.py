@@ -444,6 +444,36 @@ for name, reference in (
             ErrorSample([np.ones((2, 3))], dict(temperature=0.0), "temperature"),
         ],
     )
+def pick_log_softmax(x, index, keepdims=False):
+    index = np.clip(index.astype(int).reshape(x.shape[:-1]), 0, x.shape[-1] - 1)[..., None]
+    picked = np.take_along_axis(np.log(softmax(x)), index, -1)
+    return picked if keepdims else picked[..., 0]
+
+
+record(
+    "_pick_log_softmax",
+    dtypes=FLOATS,
+    data=(0,),
+    grad=True,
+    oracle=False,
+    rtol=LOOSE,
+    samples=lambda rng: [
+        Sample([normal(rng, 4, 5), np.array([0, 4, 9, -3])]),
+        Sample([normal(rng, 2, 3, 37), rng.integers(0, 37, (2, 3, 1)).astype(np.int32)], dict(keepdims=True)),
+        Sample([normal(rng, 3, 1000), rng.integers(0, 1000, (3,)).astype(float)]),
+        Sample([np.array([[0.0, 200.0, -200.0], [-np.inf, 1.0, 2.0]]), np.array([0, 1])], grad=False),
+        Sample([normal(rng, 0, 3), np.zeros(0, int)]),
+        Sample([normal(rng, 2, 1), np.zeros(2, int)]),
+    ],
+    reference=pick_log_softmax,
+    errors=[
+        ErrorSample([np.ones(3), np.ones(1)], {}, "2 dimensions"),
+        ErrorSample([np.ones((2, 3)), np.ones(3)], {}, "index"),
+        ErrorSample([np.ones((2, 3), np.int32), np.ones(2)], {}, "int32"),
+    ],
+)
+
+
 record(
     "SoftmaxActivation",
     second_order=False,

@@ -11,6 +11,8 @@ import math
 
 import numpy as np
 
+from .. import ndarray as nd
+from . import _trace
 from .block import HybridBlock
 
 __all__ = ["CTCLoss", "CosineEmbeddingLoss", "HingeLoss", "HuberLoss", "KLDivLoss", "L1Loss", "L2Loss", "LogisticLoss",
@@ -144,7 +146,16 @@ class SoftmaxCrossEntropyLoss(Loss):
         self._sparse_label = sparse_label
         self._from_logits = from_logits
 
+    def _picks_at_once(self, F, pred):
+        """Whether log_softmax and pick can be one operator. Graphs are written with both; compiling joins them."""
+        return (F is nd and self._sparse_label and not self._from_logits and pred.ndim > 1
+                and self._axis in (-1, pred.ndim - 1) and np.dtype(pred.dtype).kind == "f" and pred.shape[-1] > 0
+                and not _trace.is_recording_arrays())
+
     def hybrid_forward(self, F, pred, label, sample_weight=None):
+        if self._picks_at_once(F, pred):
+            loss = -F._internal._pick_log_softmax(pred, label, keepdims=True)
+            return self._mean(F, _apply_weighting(F, loss, self._weight, sample_weight))
         if not self._from_logits:
             pred = F.log_softmax(pred, axis=self._axis)
         if self._sparse_label:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from mxnet import autograd, gluon, nd
+from mxnet import autograd, gluon, nd, sym
 
 RNG = np.random.RandomState(3)
 PRED = RNG.uniform(-2, 2, (4, 3)).astype("float32")
@@ -88,3 +88,49 @@ def test_bad_arguments():
     with pytest.raises(AssertionError, match="weight"):
         gluon.loss.L1Loss(weight="a")(nd.array(PRED), nd.array(TARGET))
     assert repr(gluon.loss.L2Loss()) == "L2Loss(batch_axis=0, w=1.0)"
+
+
+@pytest.mark.parametrize("shape,axis", [((6, 11), -1), ((6, 11), 1), ((2, 3, 7), -1), ((2, 5, 3), 1)])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_cross_entropy_is_pick_of_log_softmax(shape, axis, weighted):
+    """Eager, compiled and as two operators."""
+    rng = np.random.RandomState(4)
+    pred = nd.array(rng.standard_normal(shape))
+    labels = [n for d, n in enumerate(shape) if d != axis % len(shape)]
+    label = nd.array(rng.randint(0, shape[axis], labels))
+    sample_weight = [nd.array(rng.uniform(size=(shape[0], *(1,) * (len(shape) - 1))))] if weighted else []
+    pred.attach_grad()
+
+    def two_operators(pred, label, weight=None):
+        loss = -nd.pick(nd.log_softmax(pred, axis=axis), label, axis=axis, keepdims=True)
+        loss = loss if weight is None else nd.broadcast_mul(loss, weight)
+        return nd.mean(loss, axis=0, exclude=True)
+
+    block = gluon.loss.SoftmaxCrossEntropyLoss(axis=axis)
+    compiled = gluon.loss.SoftmaxCrossEntropyLoss(axis=axis)
+    compiled.hybridize()
+    results = []
+    for run in (two_operators, block, compiled):
+        with autograd.record():
+            loss = run(pred, label, *sample_weight)
+        loss.backward()
+        results.append((loss.asnumpy(), pred.grad.asnumpy()))
+    for loss, gradient in results[1:]:
+        np.testing.assert_allclose(loss, results[0][0], rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(gradient, results[0][1], rtol=1e-5, atol=1e-6)
+
+
+def test_log_softmax_that_others_read_too():
+    x, label = sym.var("x"), sym.var("label")
+    logs = sym.log_softmax(x)
+    net = gluon.SymbolBlock([sym.pick(logs, label), sym.sum(logs, axis=1)], [x, label])
+    data, index = nd.array([[1.0, 2.0, 3.0]]), nd.array([1.0])
+    data.attach_grad()
+    with autograd.record():
+        picked, total = net(data, index)
+        out = picked + 2 * total
+    out.backward()
+    want = np.log(np.exp([1.0, 2.0, 3.0]) / np.exp([1.0, 2.0, 3.0]).sum())
+    np.testing.assert_allclose(picked.asnumpy(), want[1:2], rtol=1e-6)
+    np.testing.assert_allclose(total.asnumpy(), [want.sum()], rtol=1e-6)
+    np.testing.assert_allclose(data.grad.asnumpy(), [[2, 3, 2] - 7 * np.exp(want)], rtol=1e-5)
