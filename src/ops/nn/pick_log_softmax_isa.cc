@@ -11,7 +11,7 @@ namespace {
 
 // exp of arguments that are hardly above 0: below 2^-126 it is 0, which saves the care for smaller numbers.
 MX_INLINE F32 exp_down(F32 x) {
-  const F32 y = vmax(splat(-87.0f), x);  // NaN stays
+  const F32 y = vmax(splat(-87.0f), x);               // NaN stays
   const F32 shifted = y * 1.44269504f + 12582912.0f;  // rounds to an integer in the low bits
   const F32 n = shifted - 12582912.0f;
   const F32 r = (y - n * 0.693359375f) + n * 2.12194440e-4f;
