@@ -350,16 +350,17 @@ def test_convolution_weight_gradients(shape, filters, kernel, stride, dilate, pa
     ],
 )
 def test_convolution_three_by_three(shape, filters, pad):
-    """Enough channels and places for the transformed kernels: forward with bias, and the gradient of data."""
+    """Enough channels and places for the transformed kernels: forward with bias, all gradients."""
     rng = np.random.default_rng(0)
     x, w, b = rng.standard_normal(shape), rng.standard_normal((filters, shape[1], 3, 3)), rng.standard_normal(filters)
     arrays = {}
     for dtype in ("float32", "float64"):  # float64 takes the portable kernel
         data, weight, bias = (nd.array(a.astype("float32"), dtype=dtype) for a in (x, w, b))
-        data.attach_grad("add" if dtype == "float32" else "write")
+        for a in (data, weight, bias):
+            a.attach_grad("add" if dtype == "float32" else "write")
         with autograd.record():
             y = nd.Convolution(data, weight, bias, kernel=(3, 3), pad=pad, num_filter=filters)
         y.backward(y)
-        arrays[dtype] = [y.asnumpy(), data.grad.asnumpy()]
+        arrays[dtype] = [a.asnumpy() for a in (y, data.grad, weight.grad, bias.grad)]
     for got, expected in zip(arrays["float32"], arrays["float64"]):
         np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())

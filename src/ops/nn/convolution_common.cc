@@ -67,8 +67,8 @@ void infer_conv_dtype(InferContext& c) {
 
 std::unique_ptr<ConvKernel> prepare_conv(const ConvProblem& problem, ConvPass pass, bool with_bias, int team) {
   if (auto kernel = prepare_conv_small(problem, pass, with_bias)) return kernel;
-  if (auto kernel = prepare_conv_outer(problem, pass, with_bias)) return kernel;
   if (auto kernel = prepare_conv_winograd(problem, pass, with_bias)) return kernel;
+  if (auto kernel = prepare_conv_outer(problem, pass, with_bias)) return kernel;
   if (auto kernel = prepare_conv_onednn(problem, pass, with_bias, team)) return kernel;
   if (auto kernel = prepare_conv_half(problem, pass, with_bias, team)) return kernel;
   return prepare_conv_portable(problem, pass, with_bias);

@@ -171,6 +171,7 @@ class OuterWeights final : public ConvKernel {
             .cols = b.cols,
             .rows_line = q_.out[2] * kernel_.rows,
             .lanes_line = g_.step[0] * g_.packed_cols * kernel_.lanes,
+            .rows_step = kernel_.rows,
             .lanes_step = g_.step[1] * kernel_.lanes};
   }
 

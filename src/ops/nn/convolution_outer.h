@@ -14,7 +14,7 @@ namespace mxnet {
 struct OuterPlaces {
   const float *rows, *lanes;
   int64_t lines, cols;
-  int64_t rows_line, lanes_line, lanes_step;
+  int64_t rows_line, lanes_line, rows_step, lanes_step;
 };
 
 struct OuterKernels {

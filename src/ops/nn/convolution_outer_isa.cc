@@ -26,7 +26,7 @@ void accumulate_rows(const OuterPlaces& p, float* sums) {
   for (int64_t l = 0; l < p.lines; ++l) {
     const float* a = p.rows + l * p.rows_line;
     const float* b = p.lanes + l * p.lanes_line;
-    for (int64_t x = 0; x < p.cols; ++x, a += kRows, b += p.lanes_step) {
+    for (int64_t x = 0; x < p.cols; ++x, a += p.rows_step, b += p.lanes_step) {
       const F32 low = load(b), high = load(b + kV);
 #pragma GCC unroll 12
       for (int i = 0; i < kCount; ++i) {

@@ -46,6 +46,25 @@ MX_INLINE void transform_output(const F32* m, F32* y) {  // 6 -> 4
   y[3] = b + splat(8.0f) * d + m[5];
 }
 
+MX_INLINE void transform_gradient(const F32* g, F32* u) {  // 4 -> 6, as the filter of a window of 4
+  const F32 even = (g[0] + g[2]) * splat(-1.0f / 6), odd = (g[1] + g[3]) * splat(1.0f / 6);
+  const F32 far = g[0] * splat(1.0f / 24) + g[2] * splat(1.0f / 6),
+            near = g[1] * splat(1.0f / 12) + g[3] * splat(1.0f / 3);
+  u[0] = g[0] * splat(0.25f);
+  u[1] = even - odd;
+  u[2] = even + odd;
+  u[3] = far + near;
+  u[4] = far - near;
+  u[5] = g[3];
+}
+
+MX_INLINE void transform_window(const F32* m, F32* y) {  // 6 -> 3
+  const F32 a = m[1] + m[2], c = m[3] + m[4];
+  y[0] = m[0] + a + c;
+  y[1] = (m[1] - m[2]) + splat(2.0f) * (m[3] - m[4]);
+  y[2] = a + splat(4.0f) * c + m[5];
+}
+
 void weights(const float* w, int64_t filter_step, int64_t channel_step, bool flip, int64_t channels, float* to,
              int64_t point_step) {
   for (int64_t c = 0; c < channels; ++c) {
@@ -65,8 +84,9 @@ void weights(const float* w, int64_t filter_step, int64_t channel_step, bool fli
   }
 }
 
-void input(const float* const* pixels, int64_t channels, float* to, int64_t point_step) {
+void input(const float* const* pixels, int64_t channels, float* to, int64_t point_step, int64_t panel_step) {
   for (int64_t c = 0; c < channels; c += kV) {
+    float* panel = to + c / kWidth * panel_step + c % kWidth;
     F32 rows[36], d[6], v[6];
 #pragma GCC unroll 6
     for (int y = 0; y < 6; ++y) {
@@ -80,7 +100,7 @@ void input(const float* const* pixels, int64_t channels, float* to, int64_t poin
       for (int y = 0; y < 6; ++y) d[y] = rows[6 * y + x];
       transform_input(d, v);
 #pragma GCC unroll 6
-      for (int y = 0; y < 6; ++y) store(to + (6 * y + x) * point_step + c, v[y]);
+      for (int y = 0; y < 6; ++y) store(panel + (6 * y + x) * point_step, v[y]);
     }
   }
 }
@@ -141,8 +161,45 @@ void output(const float* from, int64_t point_step, const float* bias, float* con
   }
 }
 
+void gradient(const float* const* pixels, int64_t filters, float* to, int64_t point_step) {
+  for (int64_t k = 0; k < filters; k += kV) {
+    F32 rows[4 * 6], g[4], u[6];
+#pragma GCC unroll 4
+    for (int y = 0; y < 4; ++y) {
+#pragma GCC unroll 4
+      for (int x = 0; x < 4; ++x) g[x] = load(pixels[4 * y + x] + k);
+      transform_gradient(g, rows + 6 * y);
+    }
+#pragma GCC unroll 6
+    for (int x = 0; x < 6; ++x) {
+#pragma GCC unroll 4
+      for (int y = 0; y < 4; ++y) g[y] = rows[6 * y + x];
+      transform_gradient(g, u);
+#pragma GCC unroll 6
+      for (int y = 0; y < 6; ++y) store(to + (6 * y + x) * point_step + k, u[y]);
+    }
+  }
+}
+
+void window(const float* from, int64_t point_step, float* to) {
+  for (int half = 0; half < 2; ++half, from += kV, to += 9 * kV) {
+    F32 rows[6 * 3], m[6], y[3];
+    for (int r = 0; r < 6; ++r) {
+      for (int x = 0; x < 6; ++x) m[x] = load(from + (6 * r + x) * point_step);
+      transform_window(m, rows + 3 * r);
+    }
+    for (int x = 0; x < 3; ++x) {
+      for (int r = 0; r < 6; ++r) m[r] = rows[3 * r + x];
+      transform_window(m, y);
+      for (int r = 0; r < 3; ++r) {
+        for (int lane = 0; lane < kV; ++lane) to[9 * lane + 3 * r + x] = y[r][lane];
+      }
+    }
+  }
+}
+
 }  // namespace
 
-const WinogradKernels winograd_kernels_table = {kWidth, kRows, weights, input, multiply, output};
+const WinogradKernels winograd_kernels_table = {kWidth, kRows, weights, input, multiply, output, gradient, window};
 
 }  // namespace mxnet::MX_ISA
