@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "executor/passes.h"
 
+#include <algorithm>
 #include <array>
 #include <string>
+
+#include "ops/nn/rnn.h"
 
 namespace mxnet {
 
@@ -131,6 +134,43 @@ std::vector<Entry> fuse_pick_log_softmax(std::span<const Entry> heads, const Gra
     const Entry data = pick->inputs[0].node->inputs[0];
     const ParamMap params{{"keepdims", parameter(original, "keepdims")}};
     return make_node(fused, fused.params.parse(pick->name, params), pick->name, {data, pick->inputs[1]});
+  });
+}
+
+std::vector<Entry> split_rnn_parameters(std::span<const Entry> heads, const GraphSpecs& specs) {
+  static const OpDef& split = get_op("_rnn_parts");
+  // How many reshapes lie between input `i` of the concatenation and an array of this shape; -1: there is none.
+  const auto reshapes_behind = [&](const Node& concat, int64_t i, const Shape& shape) {
+    const Entry* e = &concat.inputs[static_cast<size_t>(i)];
+    int count = 0;
+    for (; !e->node->is_variable() && e->node->op->name == "Reshape" && specs.at(*e).shape != shape; ++count) {
+      e = &e->node->inputs[0];
+    }
+    return specs.at(*e).shape == shape ? count : -1;
+  };
+  const auto reshapes_of = [&](const Node& rnn) -> std::vector<int> {
+    const Node& concat = *rnn.inputs[1].node;
+    if (concat.is_variable() || concat.op->name != "_rnn_param_concat") return {};
+    const nn::RnnShape sizes(specs.at(rnn.inputs[0]).shape, rnn.params->as<nn::RnnParams>());
+    if (sizes.parts() != static_cast<int64_t>(concat.inputs.size())) return {};
+    std::vector<int> counts;
+    sizes.for_each_part([&](int64_t i, int64_t layer, int64_t, nn::RnnPart part) {
+      counts.push_back(reshapes_behind(concat, i, sizes.part_shape(layer, part)));
+    });
+    return std::find(counts.begin(), counts.end(), -1) == counts.end() ? counts : std::vector<int>();
+  };
+  return rebuild(heads, [&](const Ref<Node>& rnn, const Node& original) -> Ref<Node> {
+    if (original.op->name != "RNN") return rnn;
+    const std::vector<int> reshapes = reshapes_of(original);
+    if (reshapes.empty()) return rnn;
+    std::vector<Entry> inputs{rnn->inputs[0]};
+    inputs.insert(inputs.end(), rnn->inputs.begin() + 2, rnn->inputs.end());
+    for (size_t i = 0; i < reshapes.size(); ++i) {
+      Entry e = rnn->inputs[1].node->inputs[i];
+      for (int k = 0; k < reshapes[i]; ++k) e = Entry(e.node->inputs[0]);
+      inputs.push_back(e);
+    }
+    return make_node(split, rnn->params, rnn->name, std::move(inputs));
   });
 }
 

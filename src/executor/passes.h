@@ -25,6 +25,9 @@ std::vector<Entry> fuse_norm_relu(std::span<const Entry> heads, const GraphSpecs
 // log-probabilities.
 std::vector<Entry> fuse_pick_log_softmax(std::span<const Entry> heads, const GraphSpecs& specs);
 
+// RNN whose parameters are joined from arrays reads those arrays: neither they nor their gradients are copied.
+std::vector<Entry> split_rnn_parameters(std::span<const Entry> heads, const GraphSpecs& specs);
+
 // True for zeros_like and ones_like: of their input only the shape matters.
 bool reads_only_shape(const Node& node);
 

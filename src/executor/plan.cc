@@ -47,6 +47,7 @@ Ref<Plan> Plan::compile(std::span<const Entry> heads, std::span<Node* const> inp
     plan->heads_ = fuse_norm_relu(plan->heads_, infer_graph(plan->heads_, plan->known_specs()));
   }
   plan->heads_ = fuse_pick_log_softmax(plan->heads_, infer_graph(plan->heads_, plan->known_specs()));
+  plan->heads_ = split_rnn_parameters(plan->heads_, infer_graph(plan->heads_, plan->known_specs()));
   plan->alias_.assign(heads.size(), -1);
   for (size_t i = 0; i < heads.size() && !plan->signature_.bound; ++i) {
     const auto at = std::find(inputs.begin(), inputs.end(), heads[i].node.get());

@@ -104,7 +104,7 @@ int OpDef::num_inputs(const Params& p, int given) const {
     if (given == 0) fail(ErrorKind::type, name, ": expected at least one input, got none");
     if (given > 0) return given;
     const int field = params.find(inputs.variadic_param);
-    if (field < 0) return given;
+    if (field < 0) return inputs.count ? inputs.count(p) : given;
     const ParamValue count = params.fields()[field].get(p.raw());
     const auto* n = std::get_if<int64_t>(&count);
     return n ? static_cast<int>(*n) : 0;

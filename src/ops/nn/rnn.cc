@@ -76,6 +76,29 @@ int64_t RnnShape::offset(int64_t layer, int64_t direction, RnnPart part) const {
   return weights_before(layers) + biases * gates();
 }
 
+int64_t RnnShape::part_index(int64_t layer, int64_t direction, RnnPart part) const {
+  const int64_t at = layer * directions + direction, biases = layers * directions * weights();
+  switch (part) {
+    case RnnPart::input_weight: return at * weights();
+    case RnnPart::state_weight: return at * weights() + 1;
+    case RnnPart::projection: return at * weights() + 2;
+    case RnnPart::input_bias: return biases + 2 * at;
+    case RnnPart::state_bias: return biases + 2 * at + 1;
+  }
+  return 0;
+}
+
+Shape RnnShape::part_shape(int64_t layer, RnnPart part) const {
+  switch (part) {
+    case RnnPart::input_weight: return {gates(), layer_inputs(layer)};
+    case RnnPart::state_weight: return {gates(), state};
+    case RnnPart::projection: return {state, units};
+    case RnnPart::input_bias:
+    case RnnPart::state_bias: break;
+  }
+  return {gates()};
+}
+
 RnnReserve::RnnReserve(const RnnShape& s) {
   const auto take = [this](int64_t n) {
     const int64_t at = size_;
@@ -161,11 +184,15 @@ void read_lengths(const void* from, DType dtype, int64_t batch, int64_t steps, i
   });
 }
 
-RnnSlots::RnnSlots(const RnnParams& p) {
-  int next = 3;
+RnnSlots::RnnSlots(const RnnParams& p, bool parts) {
+  const int count = static_cast<int>(RnnShape({-1, -1, -1}, p).parts());
+  int next = 1;
+  if (!parts) parameters = next++;
+  state = next++;
   if (p.has_cell()) cell = next++;
   if (p.use_sequence_length) lengths = next++;
-  inputs = next;
+  if (parts) first_part = next;
+  inputs = next + (parts ? count : 0);
   outputs = !p.state_outputs ? 1 : p.has_cell() ? 3 : 2;
   reserve = outputs;
   mask = outputs + 1;
@@ -174,11 +201,22 @@ RnnSlots::RnnSlots(const RnnParams& p) {
   if (p.state_outputs) head_state = at++;
   if (p.state_outputs && p.has_cell()) head_cell = at++;
   head_data = at++;
-  head_parameters = at++;
+  if (!parts) head_parameters = at++;
   if (p.use_sequence_length) head_lengths = at++;
   head_reserve = at++;
-  head_mask = at;
+  head_mask = at++;
+  if (parts) head_first_part = at;
+  head_inputs = at + (parts ? count : 0);
+
+  int grad = 1;
+  if (!parts) grad_parameters = grad++;
+  grad_state = grad++;
+  if (p.has_cell()) grad_cell = grad++;
+  if (parts) grad_first_part = grad;
+  grads = grad + (parts ? count : 0);
 }
+
+bool takes_parts(const OpDef& op) { return op.name == "_rnn_parts" || op.name == "_backward_rnn_parts"; }
 
 namespace {
 
@@ -192,8 +230,14 @@ std::vector<std::string> names_of(const Params& params) {
 
 Inputs inputs() {
   Inputs inputs({"data", "parameters", "state", "state_cell", "sequence_length"},
-                [](const Params& p) { return RnnSlots(p.as<RnnParams>()).inputs; });
+                [](const Params& p) { return RnnSlots(p.as<RnnParams>(), false).inputs; });
   inputs.names_of = names_of;
+  return inputs;
+}
+
+Inputs parts_inputs(std::function<int(const Params&)> count) {
+  Inputs inputs = Inputs::variadic("num_args");
+  inputs.count = std::move(count);
   return inputs;
 }
 
@@ -205,9 +249,17 @@ int64_t inputs_from(const Shape& parameters, RnnShape s) {
   return rest >= 0 && rest % each == 0 ? rest / each : -1;
 }
 
+RnnSlots slots_of(const InferContext& c) {
+  const RnnSlots slot(c.as<RnnParams>(), takes_parts(c.op));
+  if (static_cast<int>(c.in.size()) != slot.inputs) {
+    c.bad(str("takes ", slot.inputs, " inputs, got ", c.in.size()));
+  }
+  return slot;
+}
+
 void infer_shape(InferContext& c) {
   const auto& p = c.as<RnnParams>();
-  const RnnSlots slot(p);
+  const RnnSlots slot = slots_of(c);
   const RnnShape sizes({-1, -1, -1}, p);
   const int64_t states = sizes.layers * sizes.directions;
   if (c.in[0].shape.rank_known() && c.in[0].shape.rank() != 3) {
@@ -223,9 +275,17 @@ void infer_shape(InferContext& c) {
   if (p.has_cell()) meet(c.in[slot.cell].shape[1]);
   if (p.use_sequence_length && c.in[slot.lengths].shape.rank() == 1) meet(c.in[slot.lengths].shape[0]);
   meet(c.out[0].shape[1]);
-  c.merge_in(0, {c.out[0].shape[0], batch, inputs_from(c.in[1].shape, sizes)});
+  const int64_t features = slot.parameters >= 0 ? inputs_from(c.in[slot.parameters].shape, sizes) : -1;
+  c.merge_in(0, {c.out[0].shape[0], batch, features});
   const Shape data = c.in[0].shape;
-  c.merge_in(1, {data[2] < 0 ? -1 : RnnShape(data, p).parameter_count()});
+  const RnnShape s(data, p);
+  if (slot.parameters >= 0) {
+    c.merge_in(slot.parameters, {data[2] < 0 ? -1 : s.parameter_count()});
+  } else {
+    s.for_each_part([&](int64_t i, int64_t layer, int64_t, RnnPart part) {
+      c.merge_in(slot.first_part + static_cast<int>(i), s.part_shape(layer, part));
+    });
+  }
   c.merge_in(slot.state, {states, batch, sizes.state});
   if (p.has_cell()) c.merge_in(slot.cell, {states, batch, sizes.units});
   if (p.use_sequence_length) c.merge_in(slot.lengths, {batch});
@@ -233,7 +293,6 @@ void infer_shape(InferContext& c) {
   if (p.state_outputs) c.merge_out(1, {states, batch, sizes.state});
   if (p.state_outputs && p.has_cell()) c.merge_out(2, {states, batch, sizes.units});
   const bool known = data[0] >= 0 && batch >= 0 && data[2] >= 0;
-  const RnnShape s(data, p);
   c.merge_out(slot.reserve, {known ? RnnReserve(s).size(s.layers) : -1});
   if (p.drops())
     c.merge_out(slot.mask, {s.layers - 1, data[0], batch, s.width()});
@@ -242,8 +301,7 @@ void infer_shape(InferContext& c) {
 }
 
 void infer_dtype(InferContext& c) {
-  const auto& p = c.as<RnnParams>();
-  const RnnSlots slot(p);
+  const RnnSlots slot = slots_of(c);
   DType dtype = DType::unknown;
   for (int i = 0; i < slot.inputs; ++i) {
     if (i != slot.lengths && dtype == DType::unknown) dtype = c.in[i].dtype;
@@ -265,18 +323,25 @@ void infer_dtype(InferContext& c) {
 
 void gradient(GradientBuilder& g) {
   RnnParams p = g.params<RnnParams>();
-  const RnnSlots slot(p);
+  const bool parts = takes_parts(g.op());
+  const RnnSlots slot(p, parts);
   if (!g.training()) p.p = 0;  // nothing was dropped
   std::vector<Value> in;
   for (int i = 0; i < slot.outputs; ++i) in.push_back(g.head(i));
   in.push_back(g.input(slot.data));
-  in.push_back(g.input(slot.parameters));
+  if (!parts) in.push_back(g.input(slot.parameters));
   if (slot.lengths >= 0) in.push_back(g.input(slot.lengths));
   in.push_back(g.output(slot.reserve));
   in.push_back(g.output(slot.mask));
-  std::vector<int> targets{slot.data, slot.parameters, slot.state};
+  std::vector<int> targets{slot.data};
+  if (!parts) targets.push_back(slot.parameters);
+  targets.push_back(slot.state);
   if (p.has_cell()) targets.push_back(slot.cell);
-  g.give_all(targets, get_op("_backward_RNN"), make_params<RnnParams>(p), in);
+  for (int i = slot.first_part; parts && i < slot.inputs; ++i) {
+    in.push_back(g.input(i));
+    targets.push_back(i);
+  }
+  g.give_all(targets, get_op(parts ? "_backward_rnn_parts" : "_backward_RNN"), make_params<RnnParams>(p), in);
 }
 
 const RegisterOp rnn{{
@@ -293,7 +358,7 @@ const RegisterOp rnn{{
         "length has output 0 and keeps its state; the backward direction starts at its end.",
     .params = schema_of<RnnParams>(),
     .inputs = inputs(),
-    .outputs = Outputs([](const Params& p) { return RnnSlots(p.as<RnnParams>()).outputs; })
+    .outputs = Outputs([](const Params& p) { return RnnSlots(p.as<RnnParams>(), false).outputs; })
                    .with_residuals(2)
                    .named({"output", "state_output", "statecell_output"}),
     .infer = {infer_shape, infer_dtype},
@@ -302,17 +367,36 @@ const RegisterOp rnn{{
     .flags = {.random = true, .training_mode = true},
 }};
 
-// in: one head per output, data, parameters, [sequence_length], reserve, mask.
+// RNN with its parameters as they are, so that none are copied together: what gluon's layers call, and what plans put
+// in the place of RNN behind _rnn_param_concat.
+const RegisterOp rnn_parts{{
+    .name = "_rnn_parts",
+    .doc = "RNN with the parts of its parameters as inputs of their own, after all other inputs.",
+    .params = schema_of<RnnParams>(),
+    .inputs = parts_inputs([](const Params& p) { return RnnSlots(p.as<RnnParams>(), true).inputs; }),
+    .outputs = Outputs([](const Params& p) { return RnnSlots(p.as<RnnParams>(), true).outputs; })
+                   .with_residuals(2)
+                   .named({"output", "state_output", "statecell_output"}),
+    .infer = {infer_shape, infer_dtype},
+    .gradient = Gradient(gradient).without_outputs(),
+    .kernels = {{"steps", prepare_rnn_forward}},
+    .flags = {.random = true, .training_mode = true, .hidden = true},
+}};
+
 void infer_backward_shape(InferContext& c) {
   const auto& p = c.as<RnnParams>();
-  const RnnSlots slot(p);
+  const RnnSlots slot(p, takes_parts(c.op));
   const Shape data = c.in[slot.head_data].shape;
   c.merge_out(0, data);
-  c.merge_out(1, c.in[slot.head_parameters].shape);
   if (data.rank() != 3) return;
   const RnnShape s(data, p);
-  c.merge_out(2, {s.layers * s.directions, s.batch, s.state});
-  if (p.has_cell()) c.merge_out(3, {s.layers * s.directions, s.batch, s.units});
+  if (slot.grad_parameters >= 0) c.merge_out(slot.grad_parameters, {s.parameter_count()});
+  c.merge_out(slot.grad_state, {s.layers * s.directions, s.batch, s.state});
+  if (p.has_cell()) c.merge_out(slot.grad_cell, {s.layers * s.directions, s.batch, s.units});
+  if (slot.grad_first_part < 0) return;
+  s.for_each_part([&](int64_t i, int64_t layer, int64_t, RnnPart part) {
+    c.merge_out(slot.grad_first_part + static_cast<int>(i), s.part_shape(layer, part));
+  });
 }
 
 void infer_backward_dtype(InferContext& c) {
@@ -332,9 +416,13 @@ std::vector<std::string> backward_names(const Params& params) {
 
 Inputs backward_inputs() {
   Inputs inputs({"dy", "dstate", "dstate_cell", "data", "parameters", "sequence_length", "reserve", "mask"},
-                [](const Params& p) { return RnnSlots(p.as<RnnParams>()).head_mask + 1; });
+                [](const Params& p) { return RnnSlots(p.as<RnnParams>(), false).head_inputs; });
   inputs.names_of = backward_names;
   return inputs;
+}
+
+void no_higher_order(GradientBuilder&) {
+  fail(ErrorKind::not_supported, "RNN: there are no gradients of higher order; unroll a gluon.rnn cell to have them");
 }
 
 const RegisterOp backward_rnn{{
@@ -342,12 +430,21 @@ const RegisterOp backward_rnn{{
     .doc = "Gradients of RNN with respect to data, parameters, state and state_cell.",
     .params = schema_of<RnnParams>(),
     .inputs = backward_inputs(),
-    .outputs = Outputs([](const Params& p) { return p.as<RnnParams>().has_cell() ? 4 : 3; }),
+    .outputs = Outputs([](const Params& p) { return RnnSlots(p.as<RnnParams>(), false).grads; }),
     .infer = {infer_backward_shape, infer_backward_dtype},
-    .gradient = Gradient([](GradientBuilder&) {
-      fail(ErrorKind::not_supported,
-           "RNN: there are no gradients of higher order; unroll a gluon.rnn cell to have them");
-    }),
+    .gradient = Gradient(no_higher_order),
+    .kernels = {{"steps", prepare_rnn_backward}},
+    .flags = {.hidden = true},
+}};
+
+const RegisterOp backward_rnn_parts{{
+    .name = "_backward_rnn_parts",
+    .doc = "Gradients of _rnn_parts with respect to data, state, state_cell and parts.",
+    .params = schema_of<RnnParams>(),
+    .inputs = parts_inputs([](const Params& p) { return RnnSlots(p.as<RnnParams>(), true).head_inputs; }),
+    .outputs = Outputs([](const Params& p) { return RnnSlots(p.as<RnnParams>(), true).grads; }),
+    .infer = {infer_backward_shape, infer_backward_dtype},
+    .gradient = Gradient(no_higher_order),
     .kernels = {{"steps", prepare_rnn_backward}},
     .flags = {.hidden = true},
 }};

@@ -55,6 +55,28 @@ struct RnnShape {
   int64_t offset(int64_t layer, int64_t direction, RnnPart part) const;
   int64_t size_of(int64_t layer, RnnPart part) const;
   int64_t parameter_count() const { return offset(layers, 0, RnnPart::input_bias); }
+
+  // The parts as arrays of their own, in the order of the vector.
+  int64_t parts() const { return layers * directions * (weights() + 2); }
+  int64_t part_index(int64_t layer, int64_t direction, RnnPart part) const;
+  Shape part_shape(int64_t layer, RnnPart part) const;
+  // f(index, layer, direction, part) for all parts, in their order.
+  template <typename F>
+  void for_each_part(F&& f) const {
+    constexpr RnnPart kWeights[] = {RnnPart::input_weight, RnnPart::state_weight, RnnPart::projection};
+    constexpr RnnPart kBiases[] = {RnnPart::input_bias, RnnPart::state_bias};
+    int64_t index = 0;
+    const auto all = [&](const RnnPart* kinds, int64_t count) {
+      for (int64_t i = 0; i < layers * directions * count; ++i) {
+        f(index++, i / count / directions, i / count % directions, kinds[i % count]);
+      }
+    };
+    all(kWeights, weights());
+    all(kBiases, 2);
+  }
+
+ private:
+  int64_t weights() const { return projects ? 3 : 2; }  // of one layer and direction
 };
 
 // What the gradient needs of one layer and direction, as offsets into the reserve (in elements). State and cell hold
@@ -120,12 +142,17 @@ void read_lengths(const void* from, DType dtype, int64_t batch, int64_t steps, i
 Prepared prepare_rnn_forward(const PrepareArgs& args);
 Prepared prepare_rnn_backward(const PrepareArgs& args);
 
-// Positions in the inputs of _backward_RNN, and in the inputs and outputs of RNN.
+// Positions of inputs and outputs. RNN takes its parameters as one vector, `_rnn_parts` as one array for each part,
+// after all other inputs. -1: there is none. The backward operators take a head for each output (positions 0...), then
+// what `head_*` says; their outputs are the gradients of data, parameters (RNN), state, cell, and parts (_rnn_parts).
 struct RnnSlots {
-  explicit RnnSlots(const RnnParams& p);
-  int data = 0, parameters = 1, state = 2, cell = -1, lengths = -1, inputs;  // of RNN
-  int outputs, reserve, mask;                                                // of RNN
-  int head_state = -1, head_cell = -1, head_data, head_parameters, head_lengths = -1, head_reserve, head_mask;
+  RnnSlots(const RnnParams& p, bool parts);
+  int data = 0, parameters = -1, state, cell = -1, lengths = -1, first_part = -1, inputs;
+  int outputs, reserve, mask;
+  int head_state = -1, head_cell = -1, head_data, head_parameters = -1, head_lengths = -1, head_reserve, head_mask;
+  int head_first_part = -1, head_inputs;
+  int grad_parameters = -1, grad_state, grad_cell = -1, grad_first_part = -1, grads;
 };
+bool takes_parts(const OpDef& op);
 
 }  // namespace mxnet::nn

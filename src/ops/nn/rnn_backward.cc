@@ -13,8 +13,8 @@ template <typename T>
 class RnnBackward final : public Kernel {
  public:
   explicit RnnBackward(const PrepareArgs& a)
-      : shape_(a.in[RnnSlots(a.as<RnnParams>()).head_data].shape, a.as<RnnParams>()),
-        slot_(a.as<RnnParams>()),
+      : shape_(a.in[RnnSlots(a.as<RnnParams>(), takes_parts(a.op)).head_data].shape, a.as<RnnParams>()),
+        slot_(a.as<RnnParams>(), takes_parts(a.op)),
         reserve_(shape_),
         clip_(a.as<RnnParams>().clip()),
         dtype_(a.in[0].dtype),
@@ -22,10 +22,7 @@ class RnnBackward final : public Kernel {
         drop_(a.as<RnnParams>().p) {
     if (slot_.lengths >= 0) lengths_dtype_ = a.in[slot_.head_lengths].dtype;
     accepts_add = same_type();
-    for (size_t i = 0; i < a.req.size(); ++i) {
-      wants_[i] = a.req[i] != Req::null;
-      adds_[i] = accepts_add && a.req[i] == Req::add;
-    }
+    read_requests(a.req);
     prepare_products(a.team);
     plan_scratch();
     estimate();
@@ -35,24 +32,28 @@ class RnnBackward final : public Kernel {
     const auto& s = shape_;
     Arrays r;
     r.call = &c;
-    r.params = as_float(c, slot_.head_parameters, s.parameter_count(), params_at_);
+    if (slot_.head_parameters >= 0) r.params = as_float(c, slot_.head_parameters, s.parameter_count(), params_at_);
+    if (slot_.head_parameters < 0 && !same_type()) r.params = widened_parts(c);
     r.reserve = static_cast<const T*>(c.in[slot_.head_reserve]);
     if (slot_.lengths >= 0) {
       r.lengths = static_cast<int64_t*>(at(c, lengths_at_));
       read_lengths(c.in[slot_.head_lengths], lengths_dtype_, s.batch, s.steps, r.lengths);
     }
-    r.dparams = wants_[1] ? target(c, 1, dparams_at_) : nullptr;
-    if (wants_[1]) r.data = as_float(c, slot_.head_data, s.rows() * s.inputs, data_at_);
+    if (!in_place_)
+      r.dparams = part(c, dparams_at_);
+    else if (slot_.grad_parameters >= 0)
+      r.dparams = static_cast<T*>(c.out[slot_.grad_parameters]);
+    if (params_.wanted) r.data = as_float(c, slot_.head_data, s.rows() * s.inputs, data_at_);
     const T* dy = as_float(c, 0, s.rows() * s.width(), dy_at_);
     for (int64_t l = s.layers - 1; l >= 0; --l) {
-      T* dx = l > 0 ? part(c, dx_at_[l % 2]) : wants_[0] ? target(c, 0, ddata_at_) : nullptr;
+      T* dx = l > 0 ? part(c, dx_at_[l % 2]) : data_.wanted ? target(c, 0, ddata_at_) : nullptr;
       for (int64_t d = 0; d < s.directions; ++d) run_direction(r, l, d, dy + d * s.state, dx);
       if (l > 0 && drops_)
         drop(static_cast<const uint8_t*>(c.in[slot_.head_mask]) + (l - 1) * s.rows() * s.width(), dx);
       dy = dx;
     }
-    if (wants_[0]) give(part(c, ddata_at_), s.rows() * s.inputs, c.out[0]);
-    if (wants_[1]) give(part(c, dparams_at_), s.parameter_count(), c.out[1]);
+    if (data_.wanted && !same_type()) give(part(c, ddata_at_), s.rows() * s.inputs, c.out[0], false);
+    if (params_.wanted && !in_place_) give_parameters(c);
   }
 
  private:
@@ -79,10 +80,61 @@ class RnnBackward final : public Kernel {
     }
     return static_cast<const T*>(c.in[i]);
   }
-  void give(const T* from, int64_t n, void* to) const {
-    if constexpr (std::is_same_v<T, float>) {
-      if (!same_type()) narrow(dtype_, from, n, to);
+  void give(const T* from, int64_t n, void* to, bool add) const {
+    dispatch_float(dtype_, [&]<typename U>(TypeTag<U>) {
+      auto* out = static_cast<U*>(to);
+      cpu::parallel_for(n, 16384, [&](int64_t begin, int64_t end) {
+        for (int64_t i = begin; i < end; ++i) out[i] = static_cast<U>(add ? from[i] + static_cast<T>(out[i]) : from[i]);
+      });
+    });
+  }
+  void give_parameters(const KernelCall& c) const {
+    const T* from = part(c, dparams_at_);
+    if (slot_.grad_parameters >= 0) {
+      return give(from, shape_.parameter_count(), c.out[slot_.grad_parameters], params_.add);
     }
+    shape_.for_each_part([&](int64_t i, int64_t l, int64_t d, RnnPart kind) {
+      void* to = c.out[slot_.grad_first_part + i];
+      if (to) give(from + shape_.offset(l, d, kind), shape_.size_of(l, kind), to, part_adds_[static_cast<size_t>(i)]);
+    });
+  }
+
+  const T* weight(const Arrays& r, int64_t l, int64_t d, RnnPart part) const {
+    if (r.params) return r.params + shape_.offset(l, d, part);
+    return static_cast<const T*>(r.call->in[slot_.head_first_part + shape_.part_index(l, d, part)]);
+  }
+  T* gradient(const Arrays& r, int64_t l, int64_t d, RnnPart part) const {
+    if (r.dparams) return r.dparams + shape_.offset(l, d, part);
+    return static_cast<T*>(r.call->out[slot_.grad_first_part + shape_.part_index(l, d, part)]);
+  }
+  const T* widened_parts(const KernelCall& c) const {
+    T* to = part(c, params_at_);
+    if constexpr (std::is_same_v<T, float>) {
+      shape_.for_each_part([&](int64_t i, int64_t l, int64_t d, RnnPart kind) {
+        widen(dtype_, c.in[slot_.head_first_part + i], shape_.size_of(l, kind), to + shape_.offset(l, d, kind));
+      });
+    }
+    return to;
+  }
+
+  // Parameters are computed in place if all are asked for in one way; else beside, and handed out at the end.
+  void read_requests(std::span<const Req> req) {
+    const auto read = [&](int i) {
+      return i < 0 ? Request{} : Request{req[i] != Req::null, accepts_add && req[i] == Req::add};
+    };
+    data_ = read(0);
+    state_request_ = read(slot_.grad_state);
+    cell_request_ = read(slot_.grad_cell);
+    in_place_ = same_type();
+    params_ = read(slot_.grad_parameters >= 0 ? slot_.grad_parameters : slot_.grad_first_part);
+    for (int i = slot_.grad_first_part; i >= 0 && i < slot_.grads; ++i) {
+      const Request r = read(i);
+      in_place_ &= r.wanted == params_.wanted && r.add == params_.add;
+      part_adds_.push_back(r.add);
+    }
+    if (in_place_) return;
+    params_.add = false;
+    for (int i = slot_.grad_first_part; i >= 0 && i < slot_.grads; ++i) params_.wanted |= read(i).wanted;
   }
 
   static int64_t kind(int64_t layer) { return std::min<int64_t>(layer, 1); }
@@ -98,17 +150,17 @@ class RnnBackward final : public Kernel {
     };
     for (int64_t l = 0; l < std::min<int64_t>(2, s.layers); ++l) {
       const int64_t n = s.layer_inputs(l);
-      if (wants_[1])
-        dinput_weight_[l] = gemm({.m = s.gates(), .n = n, .k = s.rows(), .trans_a = true, .accumulate = adds_[1]});
-      if (l == 0 && !wants_[0]) continue;
+      if (params_.wanted)
+        dinput_weight_[l] = gemm({.m = s.gates(), .n = n, .k = s.rows(), .trans_a = true, .accumulate = params_.add});
+      if (l == 0 && !data_.wanted) continue;
       for (int64_t d = 0; d < s.directions; ++d) {
-        dx_[l][d] = gemm({.m = s.rows(), .n = n, .k = s.gates(), .accumulate = d > 0 || (l == 0 && adds_[0])});
+        dx_[l][d] = gemm({.m = s.rows(), .n = n, .k = s.gates(), .accumulate = d > 0 || (l == 0 && data_.add)});
       }
     }
-    if (wants_[1]) {
-      dstate_weight_ = gemm({.m = s.gates(), .n = s.state, .k = s.rows(), .trans_a = true, .accumulate = adds_[1]});
+    if (params_.wanted) {
+      dstate_weight_ = gemm({.m = s.gates(), .n = s.state, .k = s.rows(), .trans_a = true, .accumulate = params_.add});
       if (s.projects)
-        dprojection_ = gemm({.m = s.state, .n = s.units, .k = s.rows(), .trans_a = true, .accumulate = adds_[1]});
+        dprojection_ = gemm({.m = s.state, .n = s.units, .k = s.rows(), .trans_a = true, .accumulate = params_.add});
     }
     state_ = StepProduct<T>({s.batch, s.state, s.gates()}, s.steps, team);
     gemm_bytes_ = std::max(gemm_bytes_, state_.scratch_bytes());
@@ -127,10 +179,10 @@ class RnnBackward final : public Kernel {
     if (!same_type()) {
       data_at_ = take(s.rows() * s.inputs);
       params_at_ = take(s.parameter_count());
-      dparams_at_ = take(s.parameter_count());
       dy_at_ = take(s.rows() * s.width());
       ddata_at_ = take(s.rows() * s.inputs);
     }
+    if (!in_place_) dparams_at_ = take(s.parameter_count());
     lengths_at_ = plan.add(sizeof(int64_t) * static_cast<size_t>(s.batch));
     dgates_at_ = take(s.rows() * s.gates());
     dstate_gates_at_ = s.mode == RnnMode::gru ? take(s.rows() * s.gates()) : dgates_at_;
@@ -182,13 +234,13 @@ class RnnBackward final : public Kernel {
     std::copy_n(reinterpret_cast<const T*>(from), n, to);
   }
 
-  void finish(const Arrays& r, int output, int64_t layer, int64_t width, const T* from, const T* more) const {
+  void finish(const Arrays& r, int output, bool add, int64_t layer, int64_t width, const T* from, const T* more) const {
     const int64_t n = shape_.batch * width;
     char* to = static_cast<char*>(r.call->out[output]) + layer * n * mxnet::size_of(dtype_);
     dispatch_float(dtype_, [&]<typename U>(TypeTag<U>) {
       auto* out = reinterpret_cast<U*>(to);
       for (int64_t i = 0; i < n; ++i) {
-        const T value = (more ? from[i] + more[i] : from[i]) + (adds_[output] ? static_cast<T>(out[i]) : T(0));
+        const T value = (more ? from[i] + more[i] : from[i]) + (add ? static_cast<T>(out[i]) : T(0));
         out[i] = static_cast<U>(value);
       }
     });
@@ -199,8 +251,8 @@ class RnnBackward final : public Kernel {
     const KernelCall& c = *r.call;
     const int64_t layer = l * s.directions + d;
     const T* kept = r.reserve + reserve_.at(l, d);
-    const T* state_weight = r.params + s.offset(l, d, RnnPart::state_weight);
-    const T* projection = r.params + s.offset(l, d, RnnPart::projection);
+    const T* state_weight = weight(r, l, d, RnnPart::state_weight);
+    const T* projection = s.projects ? weight(r, l, d, RnnPart::projection) : nullptr;
     T* dh = part(c, dh_at_);
     T* dstate = s.projects ? part(c, dstate_at_) : dh;
     start(r, slot_.head_state, layer, s.state, dstate);
@@ -242,10 +294,9 @@ class RnnBackward final : public Kernel {
       dnext = step.dstate_gates;
     }
     finish_states(r, layer, dnext, state_weight, dstate);
-    if (wants_[1]) weight_gradients(r, l, d);
+    if (params_.wanted) weight_gradients(r, l, d);
     if (dx) {
-      dx_[kind(l)][d]->run(part(c, dgates_at_), r.params + s.offset(l, d, RnnPart::input_weight), nullptr, dx,
-                           at(c, gemm_at_));
+      dx_[kind(l)][d]->run(part(c, dgates_at_), weight(r, l, d, RnnPart::input_weight), nullptr, dx, at(c, gemm_at_));
     }
   }
 
@@ -302,11 +353,13 @@ class RnnBackward final : public Kernel {
     const auto& s = shape_;
     const KernelCall& c = *r.call;
     T* product = part(c, product_at_);
-    if (wants_[2]) {
+    if (state_request_.wanted) {
       if (dfirst) all_columns(c, state_, dfirst, weight, packed_at_, product);
-      finish(r, 2, layer, s.state, dstate, dfirst ? product : nullptr);
+      finish(r, slot_.grad_state, state_request_.add, layer, s.state, dstate, dfirst ? product : nullptr);
     }
-    if (slot_.cell >= 0 && wants_[3]) finish(r, 3, layer, s.units, part(c, dc_at_), nullptr);
+    if (cell_request_.wanted) {
+      finish(r, slot_.grad_cell, cell_request_.add, layer, s.units, part(c, dc_at_), nullptr);
+    }
   }
 
   void weight_gradients(const Arrays& r, int64_t l, int64_t d) const {
@@ -315,7 +368,7 @@ class RnnBackward final : public Kernel {
     const T* kept = r.reserve + reserve_.at(l, d);
     const T* dgates = part(c, dgates_at_);
     const T* before = kept + reserve_.state + (d == 0 ? 0 : s.batch * s.state);
-    const auto to = [&](RnnPart p) { return r.dparams + s.offset(l, d, p); };
+    const auto to = [&](RnnPart p) { return gradient(r, l, d, p); };
     dinput_weight_[kind(l)]->run(dgates, layer_input(r, l), nullptr, to(RnnPart::input_weight), at(c, gemm_at_));
     dstate_weight_->run(part(c, dstate_gates_at_), before, nullptr, to(RnnPart::state_weight), at(c, gemm_at_));
     if (s.projects) {
@@ -328,8 +381,8 @@ class RnnBackward final : public Kernel {
     for (int64_t i = 0; i < s.gates(); ++i) {
       const bool own = s.mode == RnnMode::gru && i >= 2 * s.units;  // n's share of the state has a gradient of its own
       const T of_state = own ? dbias[s.gates() + i - 2 * s.units] : dbias[i];
-      input_bias[i] = adds_[1] ? input_bias[i] + dbias[i] : dbias[i];
-      state_bias[i] = adds_[1] ? state_bias[i] + of_state : of_state;
+      input_bias[i] = params_.add ? input_bias[i] + dbias[i] : dbias[i];
+      state_bias[i] = params_.add ? state_bias[i] + of_state : of_state;
     }
   }
 
@@ -347,7 +400,12 @@ class RnnBackward final : public Kernel {
   DType dtype_, lengths_dtype_ = DType::f32;
   bool drops_;
   float drop_;
-  bool wants_[4] = {}, adds_[4] = {};
+  struct Request {
+    bool wanted = false, add = false;
+  };
+  Request data_, params_, state_request_, cell_request_;
+  bool in_place_ = true;  // gradients of parameters are computed where they belong
+  std::vector<bool> part_adds_;
   // [0] is the first layer, [1] the others; the second direction adds to the first.
   std::unique_ptr<cpu::Gemm> dinput_weight_[2], dx_[2][2], dstate_weight_, dprojection_;
   StepProduct<T> state_, project_;

@@ -17,7 +17,7 @@ class RnnForward final : public Kernel {
  public:
   explicit RnnForward(const PrepareArgs& a)
       : shape_(a.in[0].shape, a.as<RnnParams>()),
-        slot_(a.as<RnnParams>()),
+        slot_(a.as<RnnParams>(), takes_parts(a.op)),
         reserve_(shape_),
         clip_(a.as<RnnParams>().clip()),
         dtype_(a.in[0].dtype) {
@@ -50,8 +50,9 @@ class RnnForward final : public Kernel {
     const auto in = [&](int i, int64_t n, size_t at) { return as_float(c.in[i], n, part(c, at)); };
     Arrays r;
     r.call = &c;
-    r.params = in(1, s.parameter_count(), params_at_);
-    r.state = in(2, s.layers * s.directions * s.batch * s.state, h0_at_);
+    if (slot_.parameters >= 0) r.params = in(slot_.parameters, s.parameter_count(), params_at_);
+    if (slot_.parameters < 0 && !same_type()) r.params = widened_parts(c);
+    r.state = in(slot_.state, s.layers * s.directions * s.batch * s.state, h0_at_);
     if (slot_.cell >= 0) r.cell = in(slot_.cell, s.layers * s.directions * s.batch * s.units, c0_at_);
     if (slot_.lengths >= 0) {
       r.lengths = static_cast<int64_t*>(onednn::at(c.scratch, lengths_at_));
@@ -68,14 +69,23 @@ class RnnForward final : public Kernel {
  private:
   struct Arrays {
     const KernelCall* call = nullptr;
-    const T *params = nullptr, *state = nullptr, *cell = nullptr;
+    const T* params = nullptr;  // the vector; null where parts are read in place
+    const T *state = nullptr, *cell = nullptr;
     int64_t* lengths = nullptr;
     T *reserve = nullptr, *output = nullptr;
     uint8_t* mask = nullptr;
-    const T* weight(const RnnShape& s, int64_t l, int64_t d, RnnPart part) const {
-      return params + s.offset(l, d, part);
-    }
   };
+  const T* weight(const Arrays& r, int64_t l, int64_t d, RnnPart part) const {
+    if (r.params) return r.params + shape_.offset(l, d, part);
+    return static_cast<const T*>(r.call->in[slot_.first_part + shape_.part_index(l, d, part)]);
+  }
+  const T* widened_parts(const KernelCall& c) const {
+    T* to = part(c, params_at_);
+    shape_.for_each_part([&](int64_t i, int64_t l, int64_t d, RnnPart kind) {
+      as_float(c.in[slot_.first_part + i], shape_.size_of(l, kind), to + shape_.offset(l, d, kind));
+    });
+    return to;
+  }
 
   bool same_type() const { return dtype_ == dtype_of<T>(); }
   T* part(const KernelCall& c, size_t at) const { return static_cast<T*>(onednn::at(c.scratch, at)); }
@@ -173,14 +183,14 @@ class RnnForward final : public Kernel {
     const auto& s = shape_;
     T* kept = r.reserve + reserve_.at(room(l), d);
     T* gates = kept + reserve_.gates;
-    const T* input_bias = r.weight(s, l, d, RnnPart::input_bias);
-    const T* state_bias = r.weight(s, l, d, RnnPart::state_bias);
+    const T* input_bias = weight(r, l, d, RnnPart::input_bias);
+    const T* state_bias = weight(r, l, d, RnnPart::state_bias);
     T* bias = part(*r.call, bias_at_);
     // gru multiplies the state's share of n, bias included.
     const int64_t shared = s.mode == RnnMode::gru ? 2 * s.units : s.gates();
     for (int64_t i = 0; i < s.gates(); ++i) bias[i] = input_bias[i] + (i < shared ? state_bias[i] : T(0));
     void* gemm_scratch = onednn::at(r.call->scratch, gemm_at_);
-    input_[std::min<int64_t>(l, 1)]->run(x, r.weight(s, l, d, RnnPart::input_weight), bias, gates, gemm_scratch);
+    input_[std::min<int64_t>(l, 1)]->run(x, weight(r, l, d, RnnPart::input_weight), bias, gates, gemm_scratch);
 
     const int64_t first = d == 0 ? 0 : s.steps, layer = l * s.directions + d;
     std::copy_n(r.state + layer * s.batch * s.state, s.batch * s.state,
@@ -189,8 +199,8 @@ class RnnForward final : public Kernel {
       std::copy_n(r.cell + layer * s.batch * s.units, s.batch * s.units,
                   kept + reserve_.cell + first * s.batch * s.units);
     }
-    const T* state_weight = r.weight(s, l, d, RnnPart::state_weight);
-    const T* projection = r.weight(s, l, d, RnnPart::projection);
+    const T* state_weight = weight(r, l, d, RnnPart::state_weight);
+    const T* projection = s.projects ? weight(r, l, d, RnnPart::projection) : nullptr;
     if (state_.packed()) state_.pack(state_weight, part(*r.call, packed_at_));
     if (s.projects && project_.packed()) project_.pack(projection, part(*r.call, packed_projection_at_));
 

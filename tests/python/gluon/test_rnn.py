@@ -233,6 +233,57 @@ def test_export(tmp_path):
     np.testing.assert_allclose(again(x).asnumpy(), want, rtol=1e-6)
 
 
+# --- the operator that takes parameters as they are
+
+PARTS = {"state_size": 4, "num_layers": 2, "mode": "lstm", "bidirectional": True, "state_outputs": True}
+
+
+def parts_of(vector):
+    """The vector's parts in their shapes: 2 layers, both directions, 5 inputs, 4 units."""
+    shapes = [(16, 5), (16, 4)] * 2 + [(16, 8), (16, 4)] * 2 + [(16,)] * 8
+    ends = np.cumsum([0] + [int(np.prod(s)) for s in shapes])
+    return [vector[ends[i] : ends[i + 1]].reshape(s) for i, s in enumerate(shapes)]
+
+
+@pytest.mark.parametrize("dtype,tolerance", [("float64", 1e-12), ("float32", 1e-5), ("float16", 2e-2)])
+@pytest.mark.parametrize("req", ["write", "add", "mixed"])
+def test_parts(req, dtype, tolerance):
+    rng = np.random.RandomState(2)
+    vector = rng.randn(2 * 16 * (5 + 4) + 2 * 16 * (8 + 4) + 8 * 16) * 0.4
+    others = [nd.array(rng.randn(*s), dtype=dtype) for s in ((6, 3, 5), (4, 3, 4), (4, 3, 4))]
+    whole, parts = nd.array(vector, dtype=dtype), [nd.array(p, dtype=dtype) for p in parts_of(vector)]
+    reqs = [("write", "add", "null")[i % 3] if req == "mixed" else req for i in range(len(parts))]
+    whole.attach_grad()
+    for part, kind in zip(parts, reqs, strict=True):
+        part.attach_grad(kind)
+        if kind != "null":
+            part.grad[:] = 1
+    grads, outputs = [], []
+    for run in (
+        lambda x, h, c: nd.RNN(x, whole, h, c, **PARTS),
+        lambda x, h, c: nd._internal._rnn_parts(x, h, c, *parts, **PARTS),
+    ):
+        for array in others:
+            array.attach_grad()
+        with autograd.record():
+            ys = run(*others)
+            total = sum((y.astype("float64") ** 2).sum() for y in ys)
+        total.backward()
+        outputs.append([y.asnumpy() for y in ys])
+        grads.append([a.grad.asnumpy() for a in others])
+    for got, want in zip(outputs[1] + grads[1], outputs[0] + grads[0], strict=True):
+        np.testing.assert_array_equal(got, want)
+    for part, kind, want in zip(parts, reqs, parts_of(whole.grad.asnumpy()), strict=True):
+        if kind != "null":
+            want = want + (kind == "add")
+            np.testing.assert_allclose(part.grad.asnumpy(), want, rtol=tolerance, atol=tolerance)
+
+
+def test_parts_are_counted():
+    with pytest.raises(mx.MXNetError, match="takes 19 inputs"):
+        nd._internal._rnn_parts(nd.ones((2, 3, 5)), nd.ones((4, 3, 4)), nd.ones((4, 3, 4)), nd.ones((16, 5)), **PARTS)
+
+
 # --- dropout
 
 

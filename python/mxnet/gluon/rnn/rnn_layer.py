@@ -6,6 +6,7 @@ import re
 
 from ... import ndarray as nd
 from ... import symbol as sym
+from .. import _trace
 from ..block import HybridBlock
 from .rnn_cell import BidirectionalCell, DropoutCell, GRUCell, HybridSequentialRNNCell, LSTMCell, RNNCell
 
@@ -45,6 +46,11 @@ class _RNNLayer(HybridBlock):
                     name = f"{direction}{layer}_{kind}"
                     setattr(self, name, self.params.get(name, shape=shape, init=self._initializers[kind],
                                                         allow_deferred_init=True, dtype=dtype))
+
+        # The order in which the operator takes them: the weights of all layers, then the biases.
+        self._order = [f"{direction}{layer}_{kind}" for kinds in (("i2h_weight", "h2h_weight", "h2r_weight"),
+                                                                  ("i2h_bias", "h2h_bias"))
+                       for layer in range(num_layers) for direction in "lr"[:self._dir] for kind in kinds]
 
     def _shapes(self, layer):
         gates = _GATES[self._mode] * self._hidden_size
@@ -165,23 +171,21 @@ class _RNNLayer(HybridBlock):
     def hybrid_forward(self, F, inputs, states, sequence_length=None, **params):
         if self._layout == "NTC":
             inputs = F.swapaxes(inputs, dim1=0, dim2=1)
-        outputs, *last = F.RNN(inputs, self._parameter_vector(F, params), *states,
-                               *([] if sequence_length is None else [sequence_length]),
-                               use_sequence_length=sequence_length is not None, state_size=self._hidden_size,
-                               projection_size=self._projection_size, num_layers=self._num_layers,
-                               bidirectional=self._dir == 2, p=self._dropout, state_outputs=True, mode=self._mode,
-                               **self._clip)
+        more = [*states, sequence_length] if sequence_length is not None else states
+        attributes = {"use_sequence_length": sequence_length is not None, "state_size": self._hidden_size,
+                      "projection_size": self._projection_size, "num_layers": self._num_layers,
+                      "bidirectional": self._dir == 2, "p": self._dropout, "state_outputs": True, "mode": self._mode,
+                      **self._clip}
+        parts = [params[name] for name in self._order if name in params]
+        if F is nd and not _trace.is_recording_arrays():
+            outputs, *last = F._internal._rnn_parts(inputs, *more, *parts, **attributes)
+        else:
+            # Graphs hold what other versions can read; compiling them takes the concatenation away again.
+            flat = [F.reshape(part, shape=(-1,)) for part in parts]
+            outputs, *last = F.RNN(inputs, F._internal._rnn_param_concat(*flat, dim=0), *more, **attributes)
         if self._layout == "NTC":
             outputs = F.swapaxes(outputs, dim1=0, dim2=1)
         return (outputs, last) if isinstance(states, list) else outputs
-
-    def _parameter_vector(self, F, params):
-        """All parameters behind each other as the operator takes them: weights of all layers, then biases."""
-        order = [f"{direction}{layer}_{kind}" for kinds in (("i2h_weight", "h2h_weight", "h2r_weight"),
-                                                            ("i2h_bias", "h2h_bias"))
-                 for layer in range(self._num_layers) for direction in "lr"[:self._dir] for kind in kinds]
-        flat = [F.reshape(params[name], shape=(-1,)) for name in order if name in params]
-        return F._internal._rnn_param_concat(*flat, dim=0)
 
 
 class RNN(_RNNLayer):
