@@ -198,6 +198,31 @@ std::vector<Entry> merge_common_subexpressions(std::span<const Entry> heads) {
   });
 }
 
+std::vector<Entry> replace_nodes(std::span<const Entry> heads, const std::function<Ref<Node>(const Node&)>& replace) {
+  std::unordered_map<const Node*, Ref<Node>> done;
+  const auto moved = [&](const Node& node) {
+    std::vector<Entry> inputs;
+    for (const Entry& in : node.inputs) inputs.push_back({done.at(in.node.get()), in.index});
+    return inputs;
+  };
+  for (Node* node : topological_order(heads)) {
+    Ref<Node> now(node);
+    if (!node->is_variable()) {
+      if (Ref<Node> other = replace(*node)) now = std::move(other);
+      std::vector<Entry> inputs = moved(*now);
+      if (inputs != now->inputs) {
+        const AttrMap attrs = now->attrs;
+        now = make_node(*now->op, now->params, now->name, std::move(inputs));
+        now->attrs = attrs;
+      }
+    }
+    done[node] = std::move(now);
+  }
+  std::vector<Entry> out;
+  for (const Entry& head : heads) out.push_back({done.at(head.node.get()), head.index});
+  return out;
+}
+
 std::vector<Entry> resolve_broadcasts(std::span<const Entry> heads, const GraphSpecs& specs) {
   return rebuild(heads, [&](const Ref<Node>& node, const Node& original) {
     std::vector<TensorSpec> in;

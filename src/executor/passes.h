@@ -2,6 +2,7 @@
 // Graph -> graph passes. Each returns new heads; nodes of the given graph are not changed.
 #pragma once
 
+#include <functional>
 #include <span>
 #include <unordered_map>
 #include <vector>
@@ -27,6 +28,10 @@ std::vector<Entry> fuse_pick_log_softmax(std::span<const Entry> heads, const Gra
 
 // RNN whose parameters are joined from arrays reads those arrays: neither they nor their gradients are copied.
 std::vector<Entry> split_rnn_parameters(std::span<const Entry> heads, const GraphSpecs& specs);
+
+// Puts other nodes in place of those for which `replace` returns one; it has the same outputs and reads entries of the
+// given graph that come before the node that it stands for.
+std::vector<Entry> replace_nodes(std::span<const Entry> heads, const std::function<Ref<Node>(const Node&)>& replace);
 
 // True for zeros_like and ones_like: of their input only the shape matters.
 bool reads_only_shape(const Node& node);

@@ -6,6 +6,7 @@
 #include <unordered_set>
 
 #include "base/env.h"
+#include "executor/attention_pass.h"
 #include "executor/gradient_pass.h"
 #include "executor/launch.h"
 #include "executor/passes.h"
@@ -48,6 +49,8 @@ Ref<Plan> Plan::compile(std::span<const Entry> heads, std::span<Node* const> inp
   }
   plan->heads_ = fuse_pick_log_softmax(plan->heads_, infer_graph(plan->heads_, plan->known_specs()));
   plan->heads_ = split_rnn_parameters(plan->heads_, infer_graph(plan->heads_, plan->known_specs()));
+  plan->heads_ =
+      fuse_attention(plan->heads_, infer_graph(plan->heads_, plan->known_specs()), plan->signature_.training);
   plan->alias_.assign(heads.size(), -1);
   for (size_t i = 0; i < heads.size() && !plan->signature_.bound; ++i) {
     const auto at = std::find(inputs.begin(), inputs.end(), heads[i].node.get());

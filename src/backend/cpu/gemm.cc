@@ -4,14 +4,15 @@
 #include <algorithm>
 #include <cstring>
 
+#include "backend/cpu/isa.h"
 #include "backend/cpu/onednn.h"
 #include "backend/cpu/parallel.h"
 
 namespace mxnet::cpu {
 namespace {
 
-// Rates of one core; they only steer what may run on the calling thread.
-constexpr double kFloatOpsPerNs = 160;
+// Rates of one core; they only steer what may run on the calling thread and what gets a team.
+double float_ops_per_ns() { return isa() == Isa::avx512 ? 160 : isa() == Isa::avx2 ? 80 : 20; }
 constexpr double kPortableOpsPerNs = 3;
 constexpr double kBytesPerNs = 20;
 
@@ -26,7 +27,7 @@ constexpr int64_t kSmall = 1 << 16;
 
 class SmallGemm final : public Gemm {
  public:
-  explicit SmallGemm(const GemmSpec& spec) : s_(spec) { cost_ns = estimate(spec, kFloatOpsPerNs / 4); }
+  explicit SmallGemm(const GemmSpec& spec) : s_(spec) { cost_ns = estimate(spec, float_ops_per_ns() / 4); }
 
   void run(const void* a, const void* b, const void* bias, void* c, void*) const override {
     const onednn::ThreadScope one(1);
@@ -89,7 +90,7 @@ class MatmulGemm final : public Gemm {
     matmul_ = onednn::Primitive(dnnl::matmul(pd), std::move(slots));
     has_bias_ = spec.bias;
     scratch_bytes = pd.scratchpad_desc().get_size();
-    cost_ns = estimate(spec, kFloatOpsPerNs);
+    cost_ns = estimate(spec, float_ops_per_ns());
     team_matters = true;
   }
 

@@ -86,6 +86,6 @@ void row_norm_backward(const RowNormView& v, const void* dy, const void* x, cons
   });
 }
 
-int64_t row_norm_cost(const RowNormView& v) { return 100 + 10 * v.rows + v.rows * v.n / 2; }
+int64_t row_norm_cost(const RowNormView& v) { return 100 + 10 * v.rows + v.rows * v.n; }
 
 }  // namespace mxnet::nn

@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "backend/cpu/gemm_tile.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "backend/cpu/simd.h"
+
+namespace mxnet::MX_ISA {
+namespace {
+
+// A tile of c is kRows by two vectors, kept in registers: as many sums as these leave room for beside two vectors of b
+// and one element of a.
+#if defined(__AVX512F__)
+constexpr int kRows = 14;
+#elif defined(__AVX2__)
+constexpr int kRows = 6;
+#else
+constexpr int kRows = 4;
+#endif
+constexpr int kWidth = kLanes<float>;
+constexpr int kCols = 2 * kWidth;
+
+// ---- packing --------------------------------------------------------------------------------------------------------
+template <int W>
+MX_INLINE void exchange(F32& x, F32& y) {  // halves of width W: (x0 x1) (y0 y1) -> (x0 y0) (x1 y1)
+  I32 low{}, high{};
+  for (int i = 0; i < kWidth; ++i) {
+    low[i] = i & W ? kWidth + i - W : i;
+    high[i] = i & W ? kWidth + i : i + W;
+  }
+  const F32 first = __builtin_shuffle(x, y, low);
+  y = __builtin_shuffle(x, y, high);
+  x = first;
+}
+template <int W>
+MX_INLINE void transpose(F32 (&rows)[kWidth]) {
+  if constexpr (W > 0) {
+#pragma GCC unroll 16
+    for (int i = 0; i < kWidth; ++i) {
+      if (!(i & W)) exchange<W>(rows[i], rows[i + W]);
+    }
+    transpose<W / 2>(rows);
+  }
+}
+
+void pack_any(const float* from, int64_t column_step, int64_t depth_step, int64_t columns, int64_t depth, float* to) {
+  for (int64_t d = 0; d < depth; ++d) {
+    for (int64_t j = 0; j < kCols; ++j) to[d * kCols + j] = j < columns ? from[j * column_step + d * depth_step] : 0.0f;
+  }
+}
+
+// One full panel whose columns lie next to each other.
+void pack_rows(const float* from, int64_t depth_step, int64_t depth, float* to) {
+  for (int64_t d = 0; d < depth; ++d, from += depth_step, to += kCols) {
+    store(to, load(from));
+    store(to + kWidth, load(from + kWidth));
+  }
+}
+
+// One full panel whose depths lie next to each other: square blocks are transposed.
+void pack_columns(const float* from, int64_t column_step, int64_t depth, float* to) {
+  int64_t d = 0;
+  for (; d + kWidth <= depth; d += kWidth) {
+    for (int half = 0; half < kCols; half += kWidth) {
+      F32 block[kWidth];
+#pragma GCC unroll 16
+      for (int i = 0; i < kWidth; ++i) block[i] = load(from + (half + i) * column_step + d);
+      transpose<kWidth / 2>(block);
+#pragma GCC unroll 16
+      for (int i = 0; i < kWidth; ++i) store(to + (d + i) * kCols + half, block[i]);
+    }
+  }
+  pack_any(from + d, column_step, 1, kCols, depth - d, to + d * kCols);
+}
+
+void pack(const float* from, int64_t column_step, int64_t depth_step, int64_t columns, int64_t depth, float* to) {
+  for (int64_t j = 0; j < columns; j += kCols, from += kCols * column_step, to += kCols * depth) {
+    const int64_t own = std::min<int64_t>(kCols, columns - j);
+    if (own == kCols && column_step == 1)
+      pack_rows(from, depth_step, depth, to);
+    else if (own == kCols && depth_step == 1)
+      pack_columns(from, column_step, depth, to);
+    else
+      pack_any(from, column_step, depth_step, own, depth, to);
+  }
+}
+
+// ---- one tile -------------------------------------------------------------------------------------------------------
+struct Place {
+  float* c;
+  int64_t c_row;
+};
+
+// RowMajor: depths of a lie next to each other, else its rows do.
+template <bool RowMajor, int R>
+void tile(const TileProduct& p, const float* a, const float* b, Place to) {
+  F32 sum[R][2] = {};
+#pragma GCC unroll 16
+  for (int r = 0; r < R; ++r) __builtin_prefetch(to.c + r * to.c_row);
+  const int64_t row = RowMajor ? p.a_row : 1, step = RowMajor ? 1 : p.a_depth;
+#pragma GCC unroll 4
+  for (int64_t d = 0; d < p.depth; ++d, a += step, b += kCols) {
+    const F32 b0 = load(b), b1 = load(b + kWidth);
+#pragma GCC unroll 16
+    for (int r = 0; r < R; ++r) {
+      sum[r][0] += a[r * row] * b0;
+      sum[r][1] += a[r * row] * b1;
+    }
+  }
+#pragma GCC unroll 16
+  for (int r = 0; r < R; ++r) {
+    float* c = to.c + r * to.c_row;
+    F32 lo = sum[r][0] * p.alpha, hi = sum[r][1] * p.alpha;
+    if (p.add) {
+      lo += load(c);
+      hi += load(c + kWidth);
+    }
+    store(c, lo);
+    store(c + kWidth, hi);
+  }
+}
+
+using TileFn = void (*)(const TileProduct&, const float*, const float*, Place);
+template <bool RowMajor, int... R>
+TileFn choose(int64_t rows, std::integer_sequence<int, R...>) {
+  static constexpr TileFn table[] = {tile<RowMajor, R + 1>...};
+  return table[rows - 1];
+}
+
+// The right edge goes through a copy of full width.
+void edge_tile(TileFn f, const TileProduct& p, const float* a, const float* b, float* c, int64_t rows, int64_t cols) {
+  float whole[kRows * kCols];
+  if (p.add) {
+    for (int64_t r = 0; r < rows; ++r) std::copy_n(c + r * p.c_row, cols, whole + r * kCols);
+  }
+  f(p, a, b, {whole, kCols});
+  for (int64_t r = 0; r < rows; ++r) std::copy_n(whole + r * kCols, cols, c + r * p.c_row);
+}
+
+// A panel of b stays in the first cache while all rows of a pass.
+template <bool RowMajor>
+void multiply_as(const TileProduct& p) {
+  constexpr auto all = std::make_integer_sequence<int, kRows>();
+  for (int64_t j = 0; j < p.cols; j += kCols) {
+    const int64_t cols = std::min<int64_t>(kCols, p.cols - j);
+    for (int64_t i = 0; i < p.rows; i += kRows) {
+      const int64_t rows = std::min<int64_t>(kRows, p.rows - i);
+      const TileFn f = choose<RowMajor>(rows, all);
+      const float* a = p.a + i * p.a_row;
+      const float* b = p.b + j * p.depth;
+      float* c = p.c + i * p.c_row + j;
+      if (cols == kCols)
+        f(p, a, b, {c, p.c_row});
+      else
+        edge_tile(f, p, a, b, c, rows, cols);
+    }
+  }
+}
+
+void multiply(const TileProduct& p) {
+  if (p.a_depth == 1)
+    multiply_as<true>(p);
+  else
+    multiply_as<false>(p);
+}
+
+}  // namespace
+
+const TileKernels tile_kernels_table = {kRows, kCols, pack, multiply};
+
+}  // namespace mxnet::MX_ISA
