@@ -7,6 +7,7 @@
 
 #include "base/env.h"
 #include "executor/attention_pass.h"
+#include "executor/dense_pass.h"
 #include "executor/gradient_pass.h"
 #include "executor/launch.h"
 #include "executor/passes.h"
@@ -51,6 +52,8 @@ Ref<Plan> Plan::compile(std::span<const Entry> heads, std::span<Node* const> inp
   plan->heads_ = split_rnn_parameters(plan->heads_, infer_graph(plan->heads_, plan->known_specs()));
   plan->heads_ =
       fuse_attention(plan->heads_, infer_graph(plan->heads_, plan->known_specs()), plan->signature_.training);
+  if (plan->signature_.needs.empty())
+    plan->heads_ = fuse_dense(plan->heads_, infer_graph(plan->heads_, plan->known_specs()));
   plan->alias_.assign(heads.size(), -1);
   for (size_t i = 0; i < heads.size() && !plan->signature_.bound; ++i) {
     const auto at = std::find(inputs.begin(), inputs.end(), heads[i].node.get());

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "backend/cpu/gemm_tiled.h"
 #include "backend/cpu/isa.h"
 #include "backend/cpu/onednn.h"
 #include "backend/cpu/parallel.h"
@@ -29,7 +30,7 @@ class SmallGemm final : public Gemm {
  public:
   explicit SmallGemm(const GemmSpec& spec) : s_(spec) { cost_ns = estimate(spec, float_ops_per_ns() / 4); }
 
-  void run(const void* a, const void* b, const void* bias, void* c, void*) const override {
+  void run(const void* a, const void* b, const void* bias, void* c, void*, const void*) const override {
     const onednn::ThreadScope one(1);
     const auto* pa = static_cast<const float*>(a);
     const auto* pb = static_cast<const float*>(b);
@@ -94,7 +95,7 @@ class MatmulGemm final : public Gemm {
     team_matters = true;
   }
 
-  void run(const void* a, const void* b, const void* bias, void* c, void* scratch) const override {
+  void run(const void* a, const void* b, const void* bias, void* c, void* scratch, const void*) const override {
     const onednn::ThreadScope scope(team_);
     if (has_bias_)
       matmul_.run({a, b, c, scratch, bias});
@@ -114,7 +115,7 @@ class PortableGemm final : public Gemm {
  public:
   explicit PortableGemm(const GemmSpec& spec) : s_(spec) { cost_ns = estimate(spec, kPortableOpsPerNs); }
 
-  void run(const void* a, const void* b, const void* bias, void* c, void*) const override {
+  void run(const void* a, const void* b, const void* bias, void* c, void*, const void*) const override {
     const int64_t grain = std::max<int64_t>(1, 65536 / std::max<int64_t>(1, s_.n * s_.k));
     parallel_for(s_.batch * s_.m, grain, [&](int64_t begin, int64_t end) {
       for (int64_t row = begin; row < end; ++row) {
@@ -178,7 +179,7 @@ class ThroughFloat final : public Gemm {
     team_matters = inner_->team_matters;
   }
 
-  void run(const void* a, const void* b, const void* bias, void* c, void* scratch) const override {
+  void run(const void* a, const void* b, const void* bias, void* c, void* scratch, const void*) const override {
     const auto part = [&](size_t offset) { return static_cast<float*>(onednn::at(scratch, offset)); };
     widen(a, part(a_at_), s_.batch * s_.m * s_.k);
     widen(b, part(b_at_), s_.batch * s_.k * s_.n);
@@ -205,6 +206,36 @@ class ThroughFloat final : public Gemm {
   size_t a_at_, b_at_, c_at_, bias_at_, inner_at_;
 };
 
+// Activation and residual after a kernel that does not know them.
+class ThenFinish final : public Gemm {
+ public:
+  ThenFinish(const GemmSpec& spec, int team) : s_(spec) {
+    GemmSpec bare = spec;
+    bare.activation = Activation::none;
+    bare.residual = false;
+    inner_ = Gemm::prepare(bare, team);
+    scratch_bytes = inner_->scratch_bytes;
+    cost_ns = inner_->cost_ns + spec.batch * spec.m * spec.n;
+    team_matters = inner_->team_matters;
+  }
+
+  void run(const void* a, const void* b, const void* bias, void* c, void* scratch,
+           const void* residual) const override {
+    inner_->run(a, b, bias, c, scratch);
+    const int64_t n = s_.n;
+    parallel_for(s_.batch * s_.m, std::max<int64_t>(1, 8192 / std::max<int64_t>(1, n)),
+                 [&](int64_t begin, int64_t end) {
+                   const auto* added = static_cast<const float*>(residual);
+                   const TileFinish finish{nullptr, s_.activation, added ? added + begin * n : nullptr, n};
+                   tile_kernels().finish(finish, static_cast<float*>(c) + begin * n, n, end - begin, n);
+                 });
+  }
+
+ private:
+  GemmSpec s_;
+  std::unique_ptr<Gemm> inner_;
+};
+
 std::unique_ptr<Gemm> portable(const GemmSpec& spec) {
   return dispatch(spec.dtype, [&]<typename T>(TypeTag<T>) -> std::unique_ptr<Gemm> {
     if constexpr (std::is_same_v<T, bool>) {
@@ -219,6 +250,12 @@ std::unique_ptr<Gemm> portable(const GemmSpec& spec) {
 
 std::unique_ptr<Gemm> Gemm::prepare(const GemmSpec& spec, int team) {
   const int64_t work = spec.batch * spec.m * spec.n * spec.k;
+  const bool finishes = spec.activation != Activation::none || spec.residual;
+  if (finishes && spec.dtype != DType::f32) fail("matrix product: an activation or sum after it needs float32");
+  if (work > kSmall) {
+    if (auto tiled = tiled_gemm(spec, team)) return tiled;
+  }
+  if (finishes) return std::make_unique<ThenFinish>(spec, team);
   if (work == 0) return portable(spec);
   if (spec.dtype == DType::f32 && work <= kSmall) return std::make_unique<SmallGemm>(spec);
   if (onednn::computes(spec.dtype)) {

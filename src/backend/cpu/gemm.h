@@ -6,12 +6,13 @@
 #include <cstdint>
 #include <memory>
 
+#include "backend/cpu/gemm_tile.h"
 #include "base/dtype.h"
 
 namespace mxnet::cpu {
 
-// c[i] = alpha * op(a[i]) * op(b[i]) (+ bias) (+ c[i]) for i < batch; op(a) is m x k, op(b) is k x n, all dense. A bias
-// goes with alpha 1 only.
+// c[i] = activation(alpha * op(a[i]) * op(b[i]) (+ bias) (+ c[i])) (+ residual[i]) for i < batch; op(a) is m x k, op(b)
+// is k x n, all dense. A bias goes with alpha 1 only, activation and residual with f32.
 struct GemmSpec {
   DType dtype = DType::f32;  // of all operands; half formats are multiplied in float
   int64_t m = 0, n = 0, k = 0;
@@ -21,6 +22,8 @@ struct GemmSpec {
   double alpha = 1;
   bool bias = false;        // a row of n values, added to every row of c
   bool accumulate = false;  // adds to what c holds
+  Activation activation = Activation::none;
+  bool residual = false;  // like c
 };
 
 class Gemm {
@@ -30,7 +33,8 @@ class Gemm {
 
   virtual ~Gemm() = default;
   // `scratch`: `scratch_bytes`, 64-byte aligned. const and safe on several threads at once.
-  virtual void run(const void* a, const void* b, const void* bias, void* c, void* scratch) const = 0;
+  virtual void run(const void* a, const void* b, const void* bias, void* c, void* scratch,
+                   const void* residual = nullptr) const = 0;
 
   size_t scratch_bytes = 0;
   int64_t cost_ns = 0;  // one thread

@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <utility>
 
-#include "backend/cpu/simd.h"
+#include "backend/cpu/simd_math.h"
 
 namespace mxnet::MX_ISA {
 namespace {
@@ -86,6 +86,66 @@ void pack(const float* from, int64_t column_step, int64_t depth_step, int64_t co
   }
 }
 
+void pack_left(const float* from, int64_t depth_step, int64_t rows, int64_t depth, float* to) {
+  constexpr int kReach = (kRows + kWidth - 1) / kWidth * kWidth;  // whole vectors: the next depth overwrites the rest
+  for (int64_t i = 0; i < rows; i += kRows, to += kRows * depth) {
+    const int64_t own = std::min<int64_t>(kRows, rows - i);
+    const bool whole = i + kReach <= rows;
+    for (int64_t d = 0; d < depth; ++d) {
+      const float* p = from + i + d * depth_step;
+      float* q = to + d * kRows;
+      if (whole && d + 3 < depth) {
+        for (int l = 0; l < kReach; l += kWidth) store(q + l, load(p + l));
+      } else {
+        for (int64_t r = 0; r < kRows; ++r) q[r] = r < own ? p[r] : 0.0f;
+      }
+    }
+  }
+}
+
+// ---- when sums are complete -----------------------------------------------------------------------------------------
+template <Activation A>
+MX_INLINE F32 activate(F32 x) {
+  if constexpr (A == Activation::relu) return x < 0.0f ? F32{} : x;
+  if constexpr (A == Activation::gelu) return vgelu(x);
+  if constexpr (A == Activation::tanh) return vtanh(x);
+  if constexpr (A == Activation::sigmoid) return vsigmoid(x);
+  return x;
+}
+
+template <Activation A>
+void finish_as(const TileFinish& f, float* c, int64_t c_row, int64_t rows, int64_t cols) {
+  for (int64_t j = 0; j < cols; j += kWidth) {
+    const int64_t n = std::min<int64_t>(kWidth, cols - j);
+    const auto part = [&](const float* p) { return n == kWidth ? load(p) : load_part(p, n); };
+    const F32 bias = f.bias ? part(f.bias + j) : F32{};
+    for (int64_t r = 0; r < rows; ++r) {
+      float* to = c + r * c_row + j;
+      F32 x = activate<A>(part(to) + bias);
+      if (f.residual) x += part(f.residual + r * f.residual_row + j);
+      if (n == kWidth)
+        store(to, x);
+      else
+        store_part(to, x, n);
+    }
+  }
+}
+
+void finish(const TileFinish& f, float* c, int64_t c_row, int64_t rows, int64_t cols) {
+  switch (f.activation) {
+    case Activation::none: return finish_as<Activation::none>(f, c, c_row, rows, cols);
+    case Activation::relu: return finish_as<Activation::relu>(f, c, c_row, rows, cols);
+    case Activation::gelu: return finish_as<Activation::gelu>(f, c, c_row, rows, cols);
+    case Activation::tanh: return finish_as<Activation::tanh>(f, c, c_row, rows, cols);
+    case Activation::sigmoid: return finish_as<Activation::sigmoid>(f, c, c_row, rows, cols);
+  }
+}
+void finish_tile(TileFinish f, int64_t i, int64_t j, float* c, int64_t c_row, int64_t rows, int64_t cols) {
+  if (f.bias) f.bias += j;
+  if (f.residual) f.residual += i * f.residual_row + j;
+  finish(f, c, c_row, rows, cols);
+}
+
 // ---- one tile -------------------------------------------------------------------------------------------------------
 struct Place {
   float* c;
@@ -142,18 +202,21 @@ void edge_tile(TileFn f, const TileProduct& p, const float* a, const float* b, f
 template <bool RowMajor>
 void multiply_as(const TileProduct& p) {
   constexpr auto all = std::make_integer_sequence<int, kRows>();
+  const int64_t a_tile = p.a_tile ? p.a_tile : kRows * p.a_row;
+  const bool finishes = p.finish.any();
   for (int64_t j = 0; j < p.cols; j += kCols) {
     const int64_t cols = std::min<int64_t>(kCols, p.cols - j);
     for (int64_t i = 0; i < p.rows; i += kRows) {
       const int64_t rows = std::min<int64_t>(kRows, p.rows - i);
       const TileFn f = choose<RowMajor>(rows, all);
-      const float* a = p.a + i * p.a_row;
+      const float* a = p.a + i / kRows * a_tile;
       const float* b = p.b + j * p.depth;
       float* c = p.c + i * p.c_row + j;
       if (cols == kCols)
         f(p, a, b, {c, p.c_row});
       else
         edge_tile(f, p, a, b, c, rows, cols);
+      if (finishes) finish_tile(p.finish, i, j, c, p.c_row, rows, cols);
     }
   }
 }
@@ -167,6 +230,6 @@ void multiply(const TileProduct& p) {
 
 }  // namespace
 
-const TileKernels tile_kernels_table = {kRows, kCols, pack, multiply};
+const TileKernels tile_kernels_table = {kRows, kCols, pack, pack_left, multiply, finish};
 
 }  // namespace mxnet::MX_ISA
