@@ -41,13 +41,16 @@ class TiledGemm final : public Gemm {
     const auto* from = static_cast<const float*>(b);
     const int64_t column = s_.trans_b ? s_.k : 1, step = s_.trans_b ? 1 : s_.n;
     const int64_t panels = divide_up(s_.n, t.cols), blocks = divide_up(s_.k, depth_);
-    parallel_for(panels * blocks, std::max<int64_t>(1, 16384 / (t.cols * depth_)), [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i) {
-        const int64_t j = i / blocks * t.cols, d = i % blocks * depth_;
-        t.pack(from + j * column + d * step, column, step, std::min<int64_t>(t.cols, s_.n - j),
-               std::min(depth_, s_.k - d), panel(static_cast<float*>(packed), j, d));
-      }
-    });
+    parallel_for(
+        panels * blocks, std::max<int64_t>(1, 16384 / (t.cols * depth_)),
+        [&](int64_t begin, int64_t end) {
+          for (int64_t i = begin; i < end; ++i) {
+            const int64_t j = i / blocks * t.cols, d = i % blocks * depth_;
+            t.pack(from + j * column + d * step, column, step, std::min<int64_t>(t.cols, s_.n - j),
+                   std::min(depth_, s_.k - d), panel(static_cast<float*>(packed), j, d));
+          }
+        },
+        true);
   }
 
   void run(const void* a, const void* b, const void* bias, void* c, void* scratch,
@@ -56,14 +59,17 @@ class TiledGemm final : public Gemm {
     pack(b, packed);
     const TileFinish finish{static_cast<const float*>(bias), s_.activation, static_cast<const float*>(residual), s_.n};
     const int64_t down = divide_up(s_.m, rows_);
-    parallel_for(down * divide_up(s_.n, cols_), 1, [&](int64_t begin, int64_t end) {
-      // Other threads of the team have other numbers; a thread that is no part of one has 0.
-      float* copy = static_cast<float*>(scratch) + std::min(omp_get_thread_num(), slots_ - 1) * a_floats_;
-      for (int64_t i = begin; i < end; ++i) {
-        block(static_cast<const float*>(a), packed, finish, static_cast<float*>(c), copy, i % down * rows_,
-              i / down * cols_);
-      }
-    });
+    parallel_for(
+        down * divide_up(s_.n, cols_), 1,
+        [&](int64_t begin, int64_t end) {
+          // Other threads of the team have other numbers; a thread that is no part of one has 0.
+          float* copy = static_cast<float*>(scratch) + std::min(omp_get_thread_num(), slots_ - 1) * a_floats_;
+          for (int64_t i = begin; i < end; ++i) {
+            block(static_cast<const float*>(a), packed, finish, static_cast<float*>(c), copy, i % down * rows_,
+                  i / down * cols_);
+          }
+        },
+        true);
   }
 
  private:

@@ -106,9 +106,9 @@ TeamScope::~TeamScope() {
   team = saved_;
 }
 
-void detail::run_chunks(int64_t n, int64_t chunk, int threads, Body body, void* context) {
+void detail::run_chunks(int64_t n, int64_t chunk, int threads, Body body, void* context, bool heavy) {
   Chunks chunks{n, chunk, body, context};
-  chunks.work([threads] { return should_stay_alone(threads); });
+  if (!heavy) chunks.work([threads] { return should_stay_alone(threads); });
   if (chunks.left()) run_region(chunks, threads);
   if (chunks.error) std::rethrow_exception(chunks.error);
 }

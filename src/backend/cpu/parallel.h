@@ -41,13 +41,16 @@ inline int64_t chunk_count(int64_t n, int64_t grain) {
 
 namespace detail {
 using Body = void (*)(void* context, int64_t begin, int64_t end);
-void run_chunks(int64_t n, int64_t chunk, int team, Body body, void* context);
+void run_chunks(int64_t n, int64_t chunk, int team, Body body, void* context, bool heavy);
 }  // namespace detail
 
 // Calls f(begin, end) once for each piece, in any order, each on one thread of the team; the pieces are the same
 // whatever the team. Within a call that `f` makes, team_size() is 1. The first exception is thrown again at the end.
+//
+// Heavy: pieces of arithmetic that take tens of microseconds or more, as of matrix products. The whole team takes part
+// at once, as in libraries' regions; else the owner goes on alone where a region would cost more than it gives.
 template <class F>
-void parallel_for(int64_t n, int64_t grain, F&& f) {
+void parallel_for(int64_t n, int64_t grain, F&& f, bool heavy = false) {
   if (n <= 0) return;
   const int64_t chunk = chunk_size(n, grain);
   if (n <= chunk) {
@@ -62,7 +65,7 @@ void parallel_for(int64_t n, int64_t grain, F&& f) {
   using Fn = std::remove_reference_t<F>;
   detail::run_chunks(
       n, chunk, team, [](void* context, int64_t begin, int64_t end) { (*static_cast<Fn*>(context))(begin, end); },
-      const_cast<void*>(static_cast<const void*>(std::addressof(f))));
+      const_cast<void*>(static_cast<const void*>(std::addressof(f))), heavy);
 }
 
 }  // namespace mxnet::cpu

@@ -94,13 +94,16 @@ class ForwardKernel final : public Kernel {
     const auto* v = static_cast<const float*>(c.in[packed_ ? 0 : 2]);
     auto* out = static_cast<float*>(c.out[0]);
     auto* log_sums = static_cast<float*>(c.out[1]);
-    cpu::parallel_for(l_.batch * pieces_, 1, [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i) {
-        const int64_t b = i / pieces_, first = i % pieces_ * piece_;
-        work(l_.q.of(q, b), l_.k.of(k, b), l_.v.of(v, b), l_.out.of(out, b),
-             log_sums ? log_sums + b * l_.rows : nullptr, first, std::min(l_.rows, first + piece_));
-      }
-    });
+    cpu::parallel_for(
+        l_.batch * pieces_, 1,
+        [&](int64_t begin, int64_t end) {
+          for (int64_t i = begin; i < end; ++i) {
+            const int64_t b = i / pieces_, first = i % pieces_ * piece_;
+            work(l_.q.of(q, b), l_.k.of(k, b), l_.v.of(v, b), l_.out.of(out, b),
+                 log_sums ? log_sums + b * l_.rows : nullptr, first, std::min(l_.rows, first + piece_));
+          }
+        },
+        true);
   }
 
  private:
@@ -159,13 +162,16 @@ class BackwardKernel final : public Kernel {
     const auto in = [&](int i) { return static_cast<const float*>(c.in[i]); };
     const int last = packed_ ? 1 : 3;
     const auto out = [&](int i) { return static_cast<float*>(c.out[packed_ ? 0 : i]); };
-    cpu::parallel_for(l_.batch, 1, [&](int64_t begin, int64_t end) {
-      for (int64_t b = begin; b < end; ++b) {
-        const auto grad = [&](const Matrices& m, int i) { return out(i) ? m.of(out(i), b) : nullptr; };
-        work({l_.out.of(in(0), b), l_.q.of(in(1), b), l_.k.of(in(packed_ ? 1 : 2), b), l_.v.of(in(last), b),
-              l_.out.of(in(last + 1), b), in(last + 2) + b * l_.rows, grad(l_.q, 0), grad(l_.k, 1), grad(l_.v, 2)});
-      }
-    });
+    cpu::parallel_for(
+        l_.batch, 1,
+        [&](int64_t begin, int64_t end) {
+          for (int64_t b = begin; b < end; ++b) {
+            const auto grad = [&](const Matrices& m, int i) { return out(i) ? m.of(out(i), b) : nullptr; };
+            work({l_.out.of(in(0), b), l_.q.of(in(1), b), l_.k.of(in(packed_ ? 1 : 2), b), l_.v.of(in(last), b),
+                  l_.out.of(in(last + 1), b), in(last + 2) + b * l_.rows, grad(l_.q, 0), grad(l_.k, 1), grad(l_.v, 2)});
+          }
+        },
+        true);
   }
 
  private:
