@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "ops/nn/rnn.h"
 
-#include "backend/cpu/parallel.h"
-
 namespace mxnet::nn {
 
 void RnnParams::declare(ParamSchemaOf<RnnParams>& s) {
@@ -113,68 +111,6 @@ RnnReserve::RnnReserve(const RnnShape& s) {
   hidden = take(s.projects ? s.rows() * s.units : 0);
   input_size_ = s.layers > 1 ? (s.rows() * s.width() + 15) / 16 * 16 : 0;
   layer_size_ = s.directions * size_ + input_size_;
-}
-
-template <typename T>
-StepProduct<T>::StepProduct(const Sizes& sizes, int64_t steps, int team) : s_(sizes) {
-  // Packing reads and writes the weight once, which a product with few rows does as well.
-  constexpr int64_t kStepsThatPay = 3;
-  if (steps >= kStepsThatPay || s_.rows == 0) return;
-  gemm_ = cpu::Gemm::prepare(
-      {.dtype = dtype_of<T>(), .m = s_.rows, .n = s_.blocks * s_.n, .k = s_.k, .trans_b = s_.transposed}, team);
-}
-
-template <typename T>
-int64_t StepProduct<T>::cost_ns(int64_t steps) const {
-  if (gemm_) return steps * gemm_->cost_ns;
-  constexpr double kOpsPerNs = sizeof(T) == 4 ? 80 : 40;
-  const double weights = static_cast<double>(s_.blocks * s_.n * s_.k);
-  return static_cast<int64_t>(weights / 2 +
-                              static_cast<double>(steps) * (100 + weights * (0.1 + 2.0 * s_.rows / kOpsPerNs)));
-}
-
-template <typename T>
-void StepProduct<T>::pack(const T* w, T* to) const {
-  const int64_t count = panels(), size = s_.k * width();
-  const int64_t grain = std::max<int64_t>(1, 65536 / std::max<int64_t>(1, size));
-  cpu::parallel_for(s_.blocks * count, grain, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      const int64_t first = i % count * width(), column = i / count * s_.n + first;
-      const T* from = w + column * (s_.transposed ? s_.k : 1);
-      panel_gemm<T>().pack(from, s_.transposed ? 1 : s_.n, s_.transposed ? s_.k : 1, s_.k,
-                           std::min(width(), s_.n - first), to + i * size);
-    }
-  });
-}
-
-template <typename T>
-void StepProduct<T>::panel(const T* a, const T* packed, int64_t panel, T* c) const {
-  const int64_t first = panel * width(), size = s_.k * width();
-  for (int64_t b = 0; b < s_.blocks; ++b) {
-    panel_gemm<T>().multiply(a, s_.k, packed + (b * panels() + panel) * size, c + b * s_.n + first, s_.blocks * s_.n,
-                             s_.rows, s_.k, std::min(width(), s_.n - first));
-  }
-}
-
-template class StepProduct<float>;
-template class StepProduct<double>;
-
-void widen(DType dtype, const void* from, int64_t n, float* to) {
-  dispatch_float(dtype, [&]<typename H>(TypeTag<H>) {
-    const auto* source = static_cast<const H*>(from);
-    cpu::parallel_for(n, 16384, [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i) to[i] = static_cast<float>(source[i]);
-    });
-  });
-}
-
-void narrow(DType dtype, const float* from, int64_t n, void* to) {
-  dispatch_float(dtype, [&]<typename H>(TypeTag<H>) {
-    auto* target = static_cast<H*>(to);
-    cpu::parallel_for(n, 16384, [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i) target[i] = static_cast<H>(from[i]);
-    });
-  });
 }
 
 void read_lengths(const void* from, DType dtype, int64_t batch, int64_t steps, int64_t* to) {

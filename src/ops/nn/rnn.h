@@ -7,10 +7,9 @@
 #include <cstdint>
 #include <optional>
 
-#include "backend/cpu/gemm.h"
-#include "backend/cpu/panel_gemm.h"
 #include "operator/op.h"
 #include "ops/nn/rnn_cell.h"
+#include "ops/nn/rnn_product.h"
 
 namespace mxnet::nn {
 
@@ -94,47 +93,6 @@ struct RnnReserve {
  private:
   int64_t size_, layer_size_, input_size_;
 };
-
-// Products of the batch's rows with the same weight, once per time step: c (rows x blocks * n) = a (rows x k) * w,
-// where w is stored (blocks * n) x k, or k x n for one block. The weight is packed if there are enough steps; then
-// columns of c can be had a panel at a time, and the panels of all blocks (gates) that belong to the same units
-// together.
-template <typename T>
-class StepProduct {
- public:
-  struct Sizes {
-    int64_t rows, n, k;
-    int64_t blocks = 1;
-    bool transposed = false;  // stored (blocks * n) x k
-  };
-
-  StepProduct() = default;
-  StepProduct(const Sizes& sizes, int64_t steps, int team);
-
-  bool packed() const { return !gemm_; }
-  int64_t width() const { return panel_gemm<T>().width; }
-  int64_t panels() const { return (s_.n + width() - 1) / width(); }  // of one block
-  int64_t cost_ns(int64_t steps) const;
-  bool team_matters() const { return gemm_ && gemm_->team_matters; }
-  size_t scratch_bytes() const { return gemm_ ? gemm_->scratch_bytes : 0; }
-  size_t packed_bytes() const {
-    return packed() ? sizeof(T) * static_cast<size_t>(s_.blocks * panels() * s_.k * width()) : 0;
-  }
-
-  void pack(const T* w, T* to) const;
-  // Columns [panel * width, ...) of every block of c, whose rows are dense.
-  void panel(const T* a, const T* packed, int64_t panel, T* c) const;
-  // All of c, where the weight is not packed.
-  void all(const T* a, const T* w, T* c, void* scratch) const { gemm_->run(a, w, nullptr, c, scratch); }
-
- private:
-  Sizes s_{};
-  std::unique_ptr<cpu::Gemm> gemm_;
-};
-
-// Halves to the float that they are computed in, and back.
-void widen(DType dtype, const void* from, int64_t n, float* to);
-void narrow(DType dtype, const float* from, int64_t n, void* to);
 
 // Reads lengths of any numeric dtype, clipped to [0, steps].
 void read_lengths(const void* from, DType dtype, int64_t batch, int64_t steps, int64_t* to);

@@ -32,8 +32,10 @@ class RnnBackward final : public Kernel {
     const auto& s = shape_;
     Arrays r;
     r.call = &c;
-    if (slot_.head_parameters >= 0) r.params = as_float(c, slot_.head_parameters, s.parameter_count(), params_at_);
-    if (slot_.head_parameters < 0 && !same_type()) r.params = widened_parts(c);
+    if (!same_type())
+      r.params = widened_parts(c);
+    else if (slot_.head_parameters >= 0)
+      r.params = static_cast<const T*>(c.in[slot_.head_parameters]);
     r.reserve = static_cast<const T*>(c.in[slot_.head_reserve]);
     if (slot_.lengths >= 0) {
       r.lengths = static_cast<int64_t*>(at(c, lengths_at_));
@@ -43,7 +45,6 @@ class RnnBackward final : public Kernel {
       r.dparams = part(c, dparams_at_);
     else if (slot_.grad_parameters >= 0)
       r.dparams = static_cast<T*>(c.out[slot_.grad_parameters]);
-    if (params_.wanted) r.data = as_float(c, slot_.head_data, s.rows() * s.inputs, data_at_);
     const T* dy = as_float(c, 0, s.rows() * s.width(), dy_at_);
     for (int64_t l = s.layers - 1; l >= 0; --l) {
       T* dx = l > 0 ? part(c, dx_at_[l % 2]) : data_.wanted ? target(c, 0, ddata_at_) : nullptr;
@@ -59,7 +60,7 @@ class RnnBackward final : public Kernel {
  private:
   struct Arrays {
     const KernelCall* call = nullptr;
-    const T *params = nullptr, *data = nullptr, *reserve = nullptr;
+    const T *params = nullptr, *reserve = nullptr;
     int64_t* lengths = nullptr;
     T* dparams = nullptr;
   };
@@ -107,14 +108,31 @@ class RnnBackward final : public Kernel {
     if (r.dparams) return r.dparams + shape_.offset(l, d, part);
     return static_cast<T*>(r.call->out[slot_.grad_first_part + shape_.part_index(l, d, part)]);
   }
+  // A part as it was given.
+  const void* given(const KernelCall& c, int64_t l, int64_t d, RnnPart part) const {
+    if (slot_.head_parameters < 0) return c.in[slot_.head_first_part + shape_.part_index(l, d, part)];
+    return static_cast<const char*>(c.in[slot_.head_parameters]) + shape_.offset(l, d, part) * mxnet::size_of(dtype_);
+  }
+  // All but the weights of the inputs, which are multiplied as they are, and the biases.
   const T* widened_parts(const KernelCall& c) const {
     T* to = part(c, params_at_);
     if constexpr (std::is_same_v<T, float>) {
-      shape_.for_each_part([&](int64_t i, int64_t l, int64_t d, RnnPart kind) {
-        widen(dtype_, c.in[slot_.head_first_part + i], shape_.size_of(l, kind), to + shape_.offset(l, d, kind));
+      shape_.for_each_part([&](int64_t, int64_t l, int64_t d, RnnPart kind) {
+        if (kind != RnnPart::state_weight && kind != RnnPart::projection) return;
+        widen(dtype_, given(c, l, d, kind), shape_.size_of(l, kind), to + shape_.offset(l, d, kind));
       });
     }
     return to;
+  }
+  // Rows in the dtype of what they are multiplied with.
+  const void* as_operand(const KernelCall& c, const T* x, int64_t n, size_t room) const {
+    if constexpr (std::is_same_v<T, float>) {
+      if (!same_type()) {
+        narrow(dtype_, x, n, at(c, room));
+        return at(c, room);
+      }
+    }
+    return x;
   }
 
   // Parameters are computed in place if all are asked for in one way; else beside, and handed out at the end.
@@ -143,9 +161,9 @@ class RnnBackward final : public Kernel {
     const auto& s = shape_;
     const auto gemm = [&](cpu::GemmSpec spec) {
       spec.dtype = dtype_of<T>();
-      auto g = cpu::Gemm::prepare(spec, team);
-      gemm_bytes_ = std::max(gemm_bytes_, g->scratch_bytes);
-      team_matters |= g->team_matters;
+      RnnProduct g(spec, dtype_, team);
+      gemm_bytes_ = std::max(gemm_bytes_, g.scratch_bytes);
+      team_matters |= g.team_matters;
       return g;
     };
     for (int64_t l = 0; l < std::min<int64_t>(2, s.layers); ++l) {
@@ -177,7 +195,8 @@ class RnnBackward final : public Kernel {
     onednn::ScratchPlan plan;
     const auto take = [&](int64_t n) { return plan.add(sizeof(T) * static_cast<size_t>(n)); };
     if (!same_type()) {
-      data_at_ = take(s.rows() * s.inputs);
+      left_at_ = plan.add(sizeof(half_t) * static_cast<size_t>(s.rows() * s.gates()));
+      right_at_ = plan.add(sizeof(half_t) * static_cast<size_t>(s.rows() * std::max(s.units, s.width())));
       params_at_ = take(s.parameter_count());
       dy_at_ = take(s.rows() * s.width());
       ddata_at_ = take(s.rows() * s.inputs);
@@ -203,7 +222,7 @@ class RnnBackward final : public Kernel {
 
   void estimate() {
     const auto& s = shape_;
-    const auto cost = [](const std::unique_ptr<cpu::Gemm>& g) { return g ? g->cost_ns : 0; };
+    const auto cost = [](const RnnProduct& g) { return g.cost_ns; };
     const int64_t each = state_.cost_ns(s.steps) + 2 * s.rows() * s.gates() + cost(dstate_weight_) +
                          cost(dprojection_) + (s.projects ? project_.cost_ns(s.steps) : 0);
     cost_ns = 500 + s.layers * s.directions * each;
@@ -294,10 +313,9 @@ class RnnBackward final : public Kernel {
       dnext = step.dstate_gates;
     }
     finish_states(r, layer, dnext, state_weight, dstate);
-    if (params_.wanted) weight_gradients(r, l, d);
-    if (dx) {
-      dx_[kind(l)][d]->run(part(c, dgates_at_), weight(r, l, d, RnnPart::input_weight), nullptr, dx, at(c, gemm_at_));
-    }
+    const void* dgates = as_operand(c, part(c, dgates_at_), s.rows() * s.gates(), left_at_);
+    if (dx) dx_[kind(l)][d].run(dgates, given(c, l, d, RnnPart::input_weight), nullptr, dx, at(c, gemm_at_));
+    if (params_.wanted) weight_gradients(r, l, d, dgates);
   }
 
   void run_step(const KernelCall& c, RnnBackwardStep<T> step, const T* dy, const T* dnext, const T* weight) const {
@@ -362,18 +380,20 @@ class RnnBackward final : public Kernel {
     }
   }
 
-  void weight_gradients(const Arrays& r, int64_t l, int64_t d) const {
+  void weight_gradients(const Arrays& r, int64_t l, int64_t d, const void* dgates) const {
     const auto& s = shape_;
     const KernelCall& c = *r.call;
     const T* kept = r.reserve + reserve_.at(l, d);
-    const T* dgates = part(c, dgates_at_);
     const T* before = kept + reserve_.state + (d == 0 ? 0 : s.batch * s.state);
     const auto to = [&](RnnPart p) { return gradient(r, l, d, p); };
-    dinput_weight_[kind(l)]->run(dgates, layer_input(r, l), nullptr, to(RnnPart::input_weight), at(c, gemm_at_));
-    dstate_weight_->run(part(c, dstate_gates_at_), before, nullptr, to(RnnPart::state_weight), at(c, gemm_at_));
+    const auto right = [&](const T* x, int64_t width) { return as_operand(c, x, s.rows() * width, right_at_); };
+    const void* x = l == 0 ? c.in[slot_.head_data] : right(layer_input(r, l), s.width());
+    dinput_weight_[kind(l)].run(dgates, x, nullptr, to(RnnPart::input_weight), at(c, gemm_at_));
+    if (s.mode == RnnMode::gru) dgates = as_operand(c, part(c, dstate_gates_at_), s.rows() * s.gates(), left_at_);
+    dstate_weight_.run(dgates, right(before, s.state), nullptr, to(RnnPart::state_weight), at(c, gemm_at_));
     if (s.projects) {
-      dprojection_->run(part(c, dprojected_at_), kept + reserve_.hidden, nullptr, to(RnnPart::projection),
-                        at(c, gemm_at_));
+      const void* left = as_operand(c, part(c, dprojected_at_), s.rows() * s.state, left_at_);
+      dprojection_.run(left, right(kept + reserve_.hidden, s.units), nullptr, to(RnnPart::projection), at(c, gemm_at_));
     }
     const T* dbias = part(c, dbias_at_);
     T* input_bias = to(RnnPart::input_bias);
@@ -386,8 +406,8 @@ class RnnBackward final : public Kernel {
     }
   }
 
+  // What layer l > 0 read.
   const T* layer_input(const Arrays& r, int64_t l) const {
-    if (l == 0) return r.data;
     const bool is_state_below = shape_.directions == 1 && !drops_ && !r.lengths;
     if (!is_state_below) return r.reserve + reserve_.input(l);
     return r.reserve + reserve_.at(l - 1, 0) + reserve_.state + shape_.batch * shape_.state;
@@ -407,13 +427,13 @@ class RnnBackward final : public Kernel {
   bool in_place_ = true;  // gradients of parameters are computed where they belong
   std::vector<bool> part_adds_;
   // [0] is the first layer, [1] the others; the second direction adds to the first.
-  std::unique_ptr<cpu::Gemm> dinput_weight_[2], dx_[2][2], dstate_weight_, dprojection_;
+  RnnProduct dinput_weight_[2], dx_[2][2], dstate_weight_, dprojection_;
   StepProduct<T> state_, project_;
   int64_t grain_ = 1;
   size_t gemm_bytes_ = 0;
   size_t params_at_ = 0, dparams_at_ = 0, dy_at_ = 0, ddata_at_ = 0, lengths_at_ = 0, dgates_at_ = 0;
   size_t dstate_gates_at_ = 0, dx_at_[2] = {}, dbias_at_ = 0, dh_at_ = 0, dc_at_ = 0, product_at_ = 0, packed_at_ = 0;
-  size_t packed_projection_at_ = 0, dstate_at_ = 0, dprojected_at_ = 0, gemm_at_ = 0, data_at_ = 0;
+  size_t packed_projection_at_ = 0, dstate_at_ = 0, dprojected_at_ = 0, gemm_at_ = 0, left_at_ = 0, right_at_ = 0;
 };
 
 }  // namespace

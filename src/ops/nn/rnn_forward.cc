@@ -29,13 +29,13 @@ class RnnForward final : public Kernel {
     drops_ = a.training && p.drops();
     drop_ = p.p;
     for (int64_t l = 0; l < std::min<int64_t>(2, s.layers); ++l) {
-      input_[l] = cpu::Gemm::prepare({.dtype = dtype_of<T>(),
-                                      .m = s.rows(),
-                                      .n = s.gates(),
-                                      .k = s.layer_inputs(l),
-                                      .trans_b = true,
-                                      .bias = true},
-                                     a.team);
+      input_[l] = RnnProduct({.dtype = dtype_of<T>(),
+                              .m = s.rows(),
+                              .n = s.gates(),
+                              .k = s.layer_inputs(l),
+                              .trans_b = true,
+                              .bias = true},
+                             dtype_, a.team);
     }
     state_ = StepProduct<T>({s.batch, s.units, s.state, gates_of(s.mode), true}, s.steps, a.team);
     if (s.projects) project_ = StepProduct<T>({s.batch, s.state, s.units, 1, true}, s.steps, a.team);
@@ -50,8 +50,10 @@ class RnnForward final : public Kernel {
     const auto in = [&](int i, int64_t n, size_t at) { return as_float(c.in[i], n, part(c, at)); };
     Arrays r;
     r.call = &c;
-    if (slot_.parameters >= 0) r.params = in(slot_.parameters, s.parameter_count(), params_at_);
-    if (slot_.parameters < 0 && !same_type()) r.params = widened_parts(c);
+    if (!same_type())
+      r.params = widened_parts(c);
+    else if (slot_.parameters >= 0)
+      r.params = static_cast<const T*>(c.in[slot_.parameters]);
     r.state = in(slot_.state, s.layers * s.directions * s.batch * s.state, h0_at_);
     if (slot_.cell >= 0) r.cell = in(slot_.cell, s.layers * s.directions * s.batch * s.units, c0_at_);
     if (slot_.lengths >= 0) {
@@ -61,7 +63,7 @@ class RnnForward final : public Kernel {
     r.reserve = keeps_ ? static_cast<T*>(c.out[slot_.reserve]) : part(c, reserve_at_);
     r.output = same_type() && c.out[0] ? static_cast<T*>(c.out[0]) : part(c, output_at_);
     draw_mask(r);
-    const T* x = in(0, s.rows() * s.inputs, data_at_);
+    const void* x = c.in[0];
     for (int64_t l = 0; l < s.layers; ++l) x = run_layer(r, l, x);
     if (c.out[0]) give(r.output, s.rows() * s.width(), c.out[0]);
   }
@@ -79,10 +81,20 @@ class RnnForward final : public Kernel {
     if (r.params) return r.params + shape_.offset(l, d, part);
     return static_cast<const T*>(r.call->in[slot_.first_part + shape_.part_index(l, d, part)]);
   }
+  // A part as it was given.
+  const void* given(const KernelCall& c, int64_t l, int64_t d, RnnPart part) const {
+    if (slot_.parameters < 0) return c.in[slot_.first_part + shape_.part_index(l, d, part)];
+    return static_cast<const char*>(c.in[slot_.parameters]) + shape_.offset(l, d, part) * mxnet::size_of(dtype_);
+  }
+  const void* input_weight(const Arrays& r, int64_t l, int64_t d) const {
+    return given(*r.call, l, d, RnnPart::input_weight);
+  }
+  // All but the weights of the inputs, which are multiplied as they are.
   const T* widened_parts(const KernelCall& c) const {
     T* to = part(c, params_at_);
-    shape_.for_each_part([&](int64_t i, int64_t l, int64_t d, RnnPart kind) {
-      as_float(c.in[slot_.first_part + i], shape_.size_of(l, kind), to + shape_.offset(l, d, kind));
+    shape_.for_each_part([&](int64_t, int64_t l, int64_t d, RnnPart kind) {
+      if (kind == RnnPart::input_weight) return;
+      as_float(given(c, l, d, kind), shape_.size_of(l, kind), to + shape_.offset(l, d, kind));
     });
     return to;
   }
@@ -96,7 +108,7 @@ class RnnForward final : public Kernel {
     const auto take = [&](int64_t n) { return plan.add(sizeof(T) * static_cast<size_t>(n)); };
     const int64_t states = s.layers * s.directions * s.batch;
     if (!same_type()) {
-      data_at_ = take(s.rows() * s.inputs);
+      data_at_ = take(s.rows() * s.width());
       params_at_ = take(s.parameter_count());
       h0_at_ = take(states * s.state);
       c0_at_ = take(states * s.units);
@@ -112,7 +124,7 @@ class RnnForward final : public Kernel {
     mask_size_ = drops_ ? (s.layers - 1) * s.rows() * s.width() : 0;
     mask_at_ = plan.add(static_cast<size_t>(mask_size_));
     size_t gemm = std::max(state_.scratch_bytes(), s.projects ? project_.scratch_bytes() : 0);
-    for (const auto& g : input_) gemm = g ? std::max(gemm, g->scratch_bytes) : gemm;
+    for (const RnnProduct& g : input_) gemm = std::max(gemm, g.scratch_bytes);
     gemm_at_ = plan.add(gemm);
     scratch = plan.size();
     random_draws = static_cast<uint64_t>((mask_size_ + kMaskGroup - 1) / kMaskGroup * kMaskGroup / 4);
@@ -124,8 +136,8 @@ class RnnForward final : public Kernel {
     const int64_t cells = s.rows() * s.units * gates_of(s.mode);
     int64_t each = state_.cost_ns(s.steps) + cells + (s.projects ? project_.cost_ns(s.steps) : 0);
     cost_ns = 500 + s.layers * s.directions * each;
-    for (int64_t l = 0; l < s.layers; ++l) cost_ns += s.directions * input_[std::min<int64_t>(l, 1)]->cost_ns;
-    for (const auto& g : input_) team_matters |= g && g->team_matters;
+    for (int64_t l = 0; l < s.layers; ++l) cost_ns += s.directions * input_[std::min<int64_t>(l, 1)].cost_ns;
+    for (const RnnProduct& g : input_) team_matters |= g.team_matters;
     if (!same_type()) cost_ns += 2 * s.parameter_count();
   }
 
@@ -161,15 +173,26 @@ class RnnForward final : public Kernel {
   bool is_last(int64_t layer) const { return layer + 1 == shape_.layers; }
 
   // Returns where the layer's output lies, that is the next one's input.
-  const T* run_layer(const Arrays& r, int64_t l, const T* x) const {
+  const void* run_layer(const Arrays& r, int64_t l, const void* x) const {
     const auto& s = shape_;
     // The states of the only direction are the output already, if nothing happens to it.
     const bool own = !is_last(l) && s.directions == 1 && !drops_ && !r.lengths;
     T* out = is_last(l) ? r.output : r.reserve + reserve_.input(room(l + 1));
     for (int64_t d = 0; d < s.directions; ++d) run_direction(r, l, d, x, own ? nullptr : out + d * s.state);
-    if (own) return r.reserve + reserve_.at(room(l), 0) + reserve_.state + s.batch * s.state;
+    if (own) out = r.reserve + reserve_.at(room(l), 0) + reserve_.state + s.batch * s.state;
     if (drops_ && !is_last(l)) drop(r.mask + l * s.rows() * s.width(), out);
-    return out;
+    return is_last(l) ? nullptr : as_operand(*r.call, out);
+  }
+
+  // The output of a layer in the dtype of the weights that the next one multiplies it with.
+  const void* as_operand(const KernelCall& c, const T* x) const {
+    if constexpr (std::is_same_v<T, float>) {
+      if (!same_type()) {
+        narrow(dtype_, x, shape_.rows() * shape_.width(), part(c, data_at_));
+        return part(c, data_at_);
+      }
+    }
+    return x;
   }
 
   void drop(const uint8_t* mask, T* values) const {
@@ -179,7 +202,7 @@ class RnnForward final : public Kernel {
     });
   }
 
-  void run_direction(const Arrays& r, int64_t l, int64_t d, const T* x, T* out) const {
+  void run_direction(const Arrays& r, int64_t l, int64_t d, const void* x, T* out) const {
     const auto& s = shape_;
     T* kept = r.reserve + reserve_.at(room(l), d);
     T* gates = kept + reserve_.gates;
@@ -190,7 +213,7 @@ class RnnForward final : public Kernel {
     const int64_t shared = s.mode == RnnMode::gru ? 2 * s.units : s.gates();
     for (int64_t i = 0; i < s.gates(); ++i) bias[i] = input_bias[i] + (i < shared ? state_bias[i] : T(0));
     void* gemm_scratch = onednn::at(r.call->scratch, gemm_at_);
-    input_[std::min<int64_t>(l, 1)]->run(x, weight(r, l, d, RnnPart::input_weight), bias, gates, gemm_scratch);
+    input_[std::min<int64_t>(l, 1)].run(x, input_weight(r, l, d), bias, gates, gemm_scratch);
 
     const int64_t first = d == 0 ? 0 : s.steps, layer = l * s.directions + d;
     std::copy_n(r.state + layer * s.batch * s.state, s.batch * s.state,
@@ -286,7 +309,7 @@ class RnnForward final : public Kernel {
   DType dtype_, lengths_dtype_ = DType::f32;
   bool wants_output_, keeps_, drops_;
   float drop_;
-  std::unique_ptr<cpu::Gemm> input_[2];  // of the first layer and of the others
+  RnnProduct input_[2];  // of the first layer and of the others
   StepProduct<T> state_, project_;
   int64_t grain_, mask_size_ = 0;
   size_t data_at_ = 0, params_at_ = 0, h0_at_ = 0, c0_at_ = 0, output_at_ = 0, lengths_at_ = 0, bias_at_ = 0;
