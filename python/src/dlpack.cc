@@ -75,6 +75,7 @@ void destroy_capsule(PyObject* capsule) {
 
 // A capsule that owns a reference to the chunk. Exported memory stays in plain layout for good.
 nb::object to_dlpack(NDArray array, bool for_write) {
+  require_dense(array, "DLPack");
   array.make_plain(true);
   {
     const ReleaseGil unlocked;

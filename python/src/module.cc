@@ -15,6 +15,7 @@
 #include "operator/invoke.h"
 #include "operator/op.h"
 #include "resource/random.h"
+#include "sparse.h"
 #include "storage/storage.h"
 #include "symbol.h"
 
@@ -158,6 +159,7 @@ void bind_arrays(nb::module_& m) {
   m.def("save", &save);
   m.def("load", &load);
   m.def("share_memory", [](NDArray array) {  // of a cpu_shared array: (name, bytes, offset)
+    require_dense(array, "sharing memory between processes");
     array.wait_to_read();
     return nb::make_tuple(storage::share(array.chunk()->block), array.chunk()->bytes, array.byte_offset());
   });
@@ -236,6 +238,7 @@ NB_MODULE(_ext, m) {
   bind_runtime(m);
   bind_autograd(m);
   bind_dlpack(m);
+  bind_sparse(m);
   bind_symbol(m);
   bind_executor(m);
   mxnet::Engine::get().set_wait_hook(&interrupted);

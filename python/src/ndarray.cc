@@ -15,6 +15,8 @@ PyTypeObject* ndarray_base = nullptr;
 namespace {
 
 PyTypeObject* ndarray_class = nullptr;
+PyTypeObject* row_sparse_class = nullptr;
+PyTypeObject* csr_class = nullptr;
 
 // Dead objects of the default class, for the next call's result.
 constexpr size_t kFree = 128;
@@ -114,8 +116,24 @@ void set_ndarray_class(PyObject* cls) {
   PyType_Modified(type);
 }
 
+void set_sparse_classes(PyObject* row_sparse, PyObject* csr) {
+  row_sparse_class = reinterpret_cast<PyTypeObject*>(Py_NewRef(row_sparse));
+  csr_class = reinterpret_cast<PyTypeObject*>(Py_NewRef(csr));
+}
+
+void require_dense(const NDArray& array, const char* what) {
+  if (!array.is_none() && array.is_sparse()) {
+    fail(ErrorKind::not_supported, what, " is not possible for a ", name_of(array.storage()),
+         " array; use tostype('default')");
+  }
+}
+
 PyObject* wrap(NDArray array, PyTypeObject* cls) {
   PyTypeObject* type = cls ? cls : ndarray_class ? ndarray_class : ndarray_base;
+  if (!array.is_none() && array.is_sparse() && row_sparse_class)
+    type = array.storage() == StorageType::csr ? csr_class : row_sparse_class;
+  else if (cls && (cls == row_sparse_class || cls == csr_class))
+    type = ndarray_class;
   PyObject* self;
   if (type == ndarray_class && free_count > 0) {
     self = free_objects[--free_count];

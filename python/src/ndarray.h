@@ -20,6 +20,8 @@ extern PyTypeObject* ndarray_base;
 bool add_ndarray_type(PyObject* module);  // false with a Python error set
 // The class that `wrap` makes instances of.
 void set_ndarray_class(PyObject* cls);
+// The classes of sparse arrays, whatever class was asked for.
+void set_sparse_classes(PyObject* row_sparse, PyObject* csr);
 
 inline bool is_ndarray(PyObject* object) {
   return Py_TYPE(object) == ndarray_base || PyType_IsSubtype(Py_TYPE(object), ndarray_base);
@@ -27,6 +29,8 @@ inline bool is_ndarray(PyObject* object) {
 inline NDArray& unwrap(PyObject* object) { return reinterpret_cast<PyNDArray*>(object)->value; }
 // A new reference; throws PythonError. `cls`: another subclass of the base (mx.np.ndarray); null = the default.
 PyObject* wrap(NDArray array, PyTypeObject* cls = nullptr);
+// For code that hands out the memory itself.
+void require_dense(const NDArray& array, const char* what);
 // The array, or Error(type) naming the argument.
 NDArray& expect_ndarray(PyObject* object, const char* what);
 

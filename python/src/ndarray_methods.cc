@@ -233,6 +233,7 @@ int ndarray_getbuffer(PyObject* self, Py_buffer* view, int flags) {
   view->obj = nullptr;
   return guard<int>(-1, [&] {
     const NDArray& array = self_array(self);
+    require_dense(array, "the buffer protocol");
     array.make_plain(true);
     {
       const ReleaseGil unlocked;

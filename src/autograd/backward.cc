@@ -16,8 +16,9 @@ namespace {
 
 // The gradient collected for one array so far.
 struct Slot {
-  NDArray value;       // none: nothing came yet
-  bool owned = false;  // nobody else sees `value`: later contributions may be added in place
+  NDArray value;        // none: nothing came yet
+  bool owned = false;   // nobody else sees `value`: later contributions may be added in place
+  bool spread = false;  // `value` has axes of size one along which it is to be spread
 };
 
 // Where the gradient of a marked variable goes.
@@ -46,6 +47,10 @@ const OpDef& add_op() {
 }
 const OpDef& copy_op() {
   static const OpDef& op = get_op("_copy");
+  return op;
+}
+const OpDef& spread_op() {
+  static const OpDef& op = get_op("_spread_like");
   return op;
 }
 const OpDef& reduce_op() {
@@ -113,10 +118,31 @@ class Backward {
       return;
     }
     Slot& slot = leaf ? leaf->slot : states_.at(entry->node.get()).heads[static_cast<size_t>(entry->index)];
+    spread(slot, input);
     if (slot.value.is_none())
       slot = {std::move(value), owned};
     else
       add_to(slot, value);
+  }
+
+  // True if the gradient of `input` may wait in its slot until the producer asks for it.
+  bool takes_spread(const NDArray& input) {
+    const TapeEntry* entry = active_entry(input);
+    if (options_.create_graph || !entry || !entry->node || !entry->node->op) return false;
+    if (!entry->node->op->gradient.takes_spread || !wants(input) || is_wanted_output(*entry)) return false;
+    return slot_of(*entry).value.is_none();
+  }
+  void give_spread(const NDArray& input, NDArray small) {
+    slot_of(*active_entry(input)) = {std::move(small), false, true};
+  }
+  // Spreads what waits in a slot over the shape of `like`, of which only that is read.
+  void spread(Slot& slot, const NDArray& like) {
+    if (!slot.spread) return;
+    NDArray shape_of = like, out;
+    if (like.is_none()) shape_of = NDArray::empty(like.shape(), like.dtype(), slot.value.device());
+    const NDArray* in[] = {&slot.value, &shape_of};
+    invoke(spread_op(), spread_op().params.defaults(), in, std::span<NDArray>(&out, 1));
+    slot = {std::move(out), true};
   }
 
   // The array and request that an operator may write the gradient of `input` with; `commit` must follow.
@@ -130,6 +156,7 @@ class Backward {
       return {leaf->buffer, req};
     }
     Slot& slot = leaf ? leaf->slot : states_.at(entry->node.get()).heads[static_cast<size_t>(entry->index)];
+    spread(slot, input);
     if (slot.owned && !slot.value.is_none()) return {slot.value, Req::add};
     return {NDArray(), Req::write};
   }
@@ -208,6 +235,8 @@ class Backward {
     return &leaf;
   }
 
+  Slot& slot_of(const TapeEntry& entry) { return states_.at(entry.node.get()).heads[static_cast<size_t>(entry.index)]; }
+
   void into_buffer(Leaf& leaf, const OpDef& op, const Ref<Params>& params, std::span<const NDArray* const> in) {
     const Req req = leaf.req == GradReq::add || leaf.started ? Req::add : Req::write;
     leaf.started = true;
@@ -272,7 +301,13 @@ class TapeBuilder final : public GradientBuilder {
       const NDArray& like = node_.outputs[static_cast<size_t>(i)];
       slot = {NDArray::zeros(like.shape(), like.dtype(), node_.device), false};
     }
+    walk_.spread(slot, node_.outputs[static_cast<size_t>(i)]);
     return {slot.value, {}, 0};
+  }
+  bool takes_spread(int i) const override { return walk_.takes_spread(node_.inputs[static_cast<size_t>(i)]); }
+  Value head_unspread(int i) override {
+    Slot& slot = heads_[static_cast<size_t>(i)];
+    return slot.spread ? Value{slot.value, {}, 0} : head(i);
   }
   bool needs(int i) const override { return walk_.wants(node_.inputs[static_cast<size_t>(i)]); }
   bool training() const override { return node_.training; }
@@ -321,6 +356,14 @@ class TapeBuilder final : public GradientBuilder {
         walk_.commit(node_.inputs[static_cast<size_t>(targets[k])], out[k], req[k], given[k]);
       }
     }
+  }
+
+  void give_spread(int i, const Value& small, const OpDef& op, const Ref<Params>& params,
+                   std::span<const Value> in) override {
+    if (takes_spread(i))
+      walk_.give_spread(node_.inputs[static_cast<size_t>(i)], small.array);
+    else
+      give_all({&i, 1}, op, params, in);
   }
 
   void give_reduced(int i, Value gradient) override {

@@ -21,12 +21,14 @@ struct Settings {
   int threads;            // MXNET_CPU_WORKER_NTHREADS, else OMP_NUM_THREADS, else the cores this process may use
   int64_t inline_ns;      // MXNET_ENGINE_INLINE_NS: work estimated below this runs on the caller when its data is ready
   int64_t run_ahead_ops;  // MXNET_ENGINE_RUN_AHEAD: queued operations before a caller sleeps
-  int64_t run_ahead_bytes;  // MXNET_ENGINE_RUN_AHEAD_BYTES: memory held by queued operations before a caller sleeps
-  int64_t memory_limit;     // MXNET_MEMORY_LIMIT: bytes of the CPU pool; 0 = none
-  int64_t cache_limit;      // MXNET_MEMORY_CACHE: bytes the pool may keep cached; 0 = a share of the machine's memory
-  int64_t kernel_cache;     // MXNET_KERNEL_CACHE: prepared kernels kept per thread
-  bool explain_kernels;     // MXNET_VERBOSE_KERNELS: print the kernel chosen for each new signature, and the refusals
-  std::string isa;          // MXNET_CPU_ISA: caps the instruction set ("sse42", "avx2", "avx512")
+  int64_t run_ahead_bytes;    // MXNET_ENGINE_RUN_AHEAD_BYTES: memory held by queued operations before a caller sleeps
+  int64_t memory_limit;       // MXNET_MEMORY_LIMIT: bytes of the CPU pool; 0 = none
+  int64_t cache_limit;        // MXNET_MEMORY_CACHE: bytes the pool may keep cached; 0 = a share of the machine's memory
+  int64_t kernel_cache;       // MXNET_KERNEL_CACHE: prepared kernels kept per thread
+  bool explain_kernels;       // MXNET_VERBOSE_KERNELS: print the kernel chosen for each new signature, and the refusals
+  bool storage_fallback_log;  // MXNET_STORAGE_FALLBACK_LOG_VERBOSE: tell when an operator runs on dense copies of
+                              // sparse arrays
+  std::string isa;            // MXNET_CPU_ISA: caps the instruction set ("sse42", "avx2", "avx512")
   Debug debug;
 };
 

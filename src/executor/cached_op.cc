@@ -37,7 +37,9 @@ class CachedStep final : public autograd::CustomStep {
       if (req[i] == Req::null || targets[i].is_none()) continue;
       const auto same = [&](const NDArray& other) { return other.chunk() == targets[i].chunk(); };
       if (std::none_of(targets.begin(), targets.begin() + static_cast<ptrdiff_t>(i), same)) continue;
-      targets[i] = NDArray();
+      targets[i] = targets[i].is_sparse() ? NDArray::sparse(targets[i].storage(), targets[i].shape(),
+                                                            targets[i].dtype(), targets[i].device())
+                                          : NDArray();
       how[i] = Req::write;
       apart.push_back(i);
     }
@@ -149,7 +151,8 @@ std::vector<std::pair<size_t, NDArray>> CachedOp::prepare_outputs(const Plan& pl
 
 void CachedOp::call(std::span<const NDArray* const> inputs, std::span<NDArray> outputs) {
   check_inputs(inputs);
-  if (watch_ || !plans_.plannable()) return call_eagerly(inputs, outputs);
+  const bool sparse = std::any_of(inputs.begin(), inputs.end(), [](const NDArray* a) { return a->is_sparse(); });
+  if (watch_ || !plans_.plannable() || sparse) return call_eagerly(inputs, outputs);
   const bool record = autograd::would_record(inputs);
   SmallArray<uint8_t, 64> needs(record ? inputs.size() : 0);
   for (size_t i = 0; i < needs.size(); ++i) needs[i] = !plans_.is_mutated(i) && autograd::in_graph(*inputs[i]);

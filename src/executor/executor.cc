@@ -43,6 +43,10 @@ Executor::Executor(const Symbol& symbol, Device device, std::vector<NDArray> inp
   req_.resize(inputs_.size(), Req::null);
   for (size_t i = 0; i < inputs_.size(); ++i) {
     if (inputs_[i].is_none()) fail(ErrorKind::value, "bind: the array of ", plans_.variables()[i]->name, " is missing");
+    if (inputs_[i].is_sparse()) {
+      fail(ErrorKind::not_supported, "bind: the array of ", plans_.variables()[i]->name, " is ",
+           name_of(inputs_[i].storage()), "; executors take dense arguments, gradients may be row_sparse");
+    }
     inputs_[i] = inputs_[i].detached();
     if (gradients_[i].is_none()) {
       req_[i] = Req::null;

@@ -47,6 +47,14 @@ class GradientPass {
     parts[static_cast<size_t>(target.index)].push_back(part);
   }
 
+  // All contributions to `e`, or what they are spread from if there is one that was added as such.
+  Entry unspread(const Entry& e) {
+    const Entry all = sum(e);
+    const auto it = spread_from_.find(all.node.get());
+    return it == spread_from_.end() ? all : it->second;
+  }
+  void set_spread_from(const Node* spread, Entry small) { spread_from_[spread] = std::move(small); }
+
   // All contributions to `e` as one entry; null if there is none.
   Entry sum(const Entry& e) {
     if (!has(e)) return {};
@@ -78,6 +86,7 @@ class GradientPass {
   const GradientRequest& request_;
   std::unordered_set<const Node*> useful_;
   std::unordered_map<const Node*, std::vector<std::vector<Entry>>> parts_;
+  std::unordered_map<const Node*, Entry> spread_from_;
 };
 
 // One node's view for its operator's gradient function: values are entries, each call makes a node.
@@ -118,6 +127,21 @@ class GraphBuilder final : public GradientBuilder {
       if (!made) made = make(op, params, in);
       pass_.add(node_->inputs[static_cast<size_t>(targets[k])], {made, static_cast<int>(k)});
     }
+  }
+  bool takes_spread(int i) const override {
+    const Node& producer = *node_->inputs[static_cast<size_t>(i)].node;
+    return producer.op && producer.op->gradient.takes_spread;
+  }
+  Value head_unspread(int i) override {
+    const Entry small = pass_.unspread({node_, i});
+    return small.node ? to_value(small) : head(i);
+  }
+  void give_spread(int i, const Value& small, const OpDef& op, const Ref<Params>& params,
+                   std::span<const Value> in) override {
+    if (!needs(i)) return;
+    const Ref<Node> made = make(op, params, in);
+    pass_.set_spread_from(made.get(), to_entry(small));
+    pass_.add(node_->inputs[static_cast<size_t>(i)], {made, 0});
   }
   void give_reduced(int i, Value gradient) override {
     if (gradient.is_null() || !needs(i)) return;

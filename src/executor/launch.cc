@@ -29,7 +29,7 @@ void Launch::read(int base, const NDArray& array) {
 
 void Launch::write(int base, const NDArray& array) {
   // A part of a chunk: errors in the rest stay.
-  if (array.bytes() != array.chunk()->bytes) return update(base, array);
+  if (!array.covers_chunk()) return update(base, array);
   bind(base, array);
   array.chunk()->bump_version();
   writes_[num_writes_++] = &array.var();

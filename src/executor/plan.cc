@@ -23,6 +23,16 @@ bool plannable(std::span<Node* const> order) {
   return std::none_of(order.begin(), order.end(), [](const Node* n) { return n->op && n->op->data_shape; });
 }
 
+// The terms of a sum: each is added to a sparse target by itself, so that the sum need not be dense.
+std::vector<Entry> addends(const Entry& sum) {
+  static const OpDef& add_op = get_op("elemwise_add");
+  if (sum.node->op != &add_op) return {sum};
+  std::vector<Entry> terms = addends(sum.node->inputs[0]);
+  const std::vector<Entry> rest = addends(sum.node->inputs[1]);
+  terms.insert(terms.end(), rest.begin(), rest.end());
+  return terms;
+}
+
 void require_known(const GraphSpecs& specs) {
   for (const Node* node : specs.order) {
     const auto& outputs = specs.of.at(node);
@@ -238,8 +248,9 @@ const Plan::Backward& Plan::backward_for(const BackwardCall& call) {
                   layout_of(call.outputs[i]) << 16);
   }
   for (size_t i = 0; i < variables_.size(); ++i) {
-    key.push_back(static_cast<uint64_t>(call.req[i]) | (call.gradients[i].is_none() ? 0u : 1u) << 8 |
-                  layout_of(call.inputs[i]) << 16);
+    const NDArray& gradient = call.gradients[i];
+    const auto storage = static_cast<unsigned>(gradient.is_none() ? StorageType::unset : gradient.storage());
+    key.push_back(static_cast<uint64_t>(call.req[i]) | storage << 8 | layout_of(call.inputs[i]) << 16);
   }
   const std::lock_guard lock(mutex_);
   for (const auto& known : backwards_) {
@@ -255,6 +266,7 @@ std::unique_ptr<Plan::Backward> Plan::compile_backward(const BackwardCall& call)
   auto backward = std::make_unique<Backward>();
   std::vector<Entry> gradients = gradient_graph(call.heads, false);
   backward->zero.assign(variables_.size(), false);
+  backward->summed.assign(variables_.size(), false);
   backward->out_layout.assign(variables_.size(), Layout::plain);
   // Forward and gradients together, so that what both compute is found.
   std::vector<Entry> all = heads_;
@@ -263,8 +275,13 @@ std::unique_ptr<Plan::Backward> Plan::compile_backward(const BackwardCall& call)
     if (call.req[i] == Req::null) continue;
     backward->zero[i] = !gradients[i].node;
     if (backward->zero[i]) continue;
-    all.push_back(gradients[i]);
-    target_of.push_back(i);
+    std::vector<Entry> parts{gradients[i]};
+    if (!call.gradients[i].is_none() && call.gradients[i].is_sparse()) parts = addends(gradients[i]);
+    backward->summed[i] = parts.size() > 1;
+    for (Entry& part : parts) {
+      all.push_back(std::move(part));
+      target_of.push_back(i);
+    }
   }
   all = merge_common_subexpressions(all);
   const std::span<const Entry> wanted = std::span<const Entry>(all).subspan(heads_.size());
@@ -298,7 +315,14 @@ std::unique_ptr<Plan::Backward> Plan::compile_backward(const BackwardCall& call)
   std::vector<ScheduleTarget> targets;
   for (size_t k = 0; k < wanted.size(); ++k) {
     const size_t i = target_of[k];
-    targets.push_back({wanted[k], {slot_of_gradient(i), 0}, call.req[i], call.gradients[i].is_none(), Layout::plain});
+    const bool none = call.gradients[i].is_none();
+    const Req req = backward->summed[i] ? Req::add : call.req[i];
+    targets.push_back({wanted[k],
+                       {slot_of_gradient(i), 0},
+                       req,
+                       none,
+                       Layout::plain,
+                       none ? StorageType::dense : call.gradients[i].storage()});
   }
   backward->schedule = schedule_within_budget({sources, targets, {}, specs, num_bases(), signature_.training, 1});
   for (size_t k = 0; k < targets.size(); ++k) backward->out_layout[target_of[k]] = targets[k].layout;
@@ -346,7 +370,8 @@ void Plan::run_backward(const BackwardCall& call) {
       const TensorSpec& spec = signature_.inputs[i];
       call.gradients[i] = NDArray::empty(spec.shape, spec.dtype, call.inputs[i].device(), backward.out_layout[i]);
     }
-    if (call.req[i] == Req::add)
+    if (backward.summed[i] && call.req[i] == Req::write) call.gradients[i].fill(0.0);
+    if (call.req[i] == Req::add || backward.summed[i])
       launch.update(slot_of_gradient(i), call.gradients[i]);
     else
       launch.write(slot_of_gradient(i), call.gradients[i]);

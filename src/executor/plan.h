@@ -65,6 +65,7 @@ class Plan : public Counted<Plan> {
     std::vector<uint64_t> key;
     Schedule schedule;
     std::vector<bool> zero;          // gradient i is zero everywhere
+    std::vector<bool> summed;        // gradient i is sparse: several terms are added to it
     std::vector<Layout> out_layout;  // of gradients that the plan allocates
   };
 

@@ -194,6 +194,27 @@ class Builder {
     refs_.push_back(std::move(refs));
   }
 
+  // To or from a sparse target.
+  void sparse_step(const std::string& name, int from, int to, const TensorSpec& spec, StorageType target, Req req) {
+    static const OpDef& copy_op = get_op("_copy");
+    TensorSpec in = spec, out = spec;
+    in.layout = out.layout = Layout::plain;
+    out.storage = target;
+    Layout layout = Layout::plain;
+    auto kernel = prepare_kernel({copy_op,
+                                  *copy_op.params.defaults(),
+                                  {&in, 1},
+                                  {&layout, 1},
+                                  {&out, 1},
+                                  {&req, 1},
+                                  request_.training,
+                                  request_.team});
+    PlanStep step;
+    step.kernel = std::move(kernel);
+    step.name = name;
+    push_step(std::move(step), {{from}, {to}, -1});
+  }
+
   void copy_step(const std::string& name, int from, int to, const TensorSpec& spec, Layout target_layout, Req req) {
     const int64_t cost = copy::cost_ns(static_cast<int64_t>(bytes_of(spec)));
     if (req == Req::add) {
@@ -331,18 +352,17 @@ class Builder {
     std::vector<TensorSpec> in, out;
     std::vector<Layout> wanted(n_in, Layout::plain);
     for (const Entry& e : node.inputs) in.push_back(values_.at(key_of(e)).spec);
-    const std::vector<Req> req = requests(node);
-
     PlanStep step;
     step.op = &op;
     step.name = node.name;
     step.params = node.params;
-    std::vector<Req> asked = req;
+    std::vector<Req> asked = requests(node, in);
     for (int attempt = 0;; ++attempt) {
       out.clear();
       for (size_t i = 0; i < n_out; ++i) {
         out.push_back(values_.at({&node, static_cast<int>(i)}).spec);
         out.back().layout = Layout::plain;
+        if (attempt == 0) out.back().storage = storage_type(node, values_.at({&node, static_cast<int>(i)}), in);
       }
       wanted.assign(n_in, Layout::plain);
       step.kernel = prepare(node, in, wanted, out, asked);
@@ -360,6 +380,7 @@ class Builder {
         continue;
       }
       value.spec.layout = out[i].layout;
+      value.spec.storage = out[i].storage;
       value.storage = choose_output(node, value, i, wanted, in, asked[i]);
       refs.out.push_back(value.storage);
     }
@@ -368,6 +389,19 @@ class Builder {
     schedule_.team_matters |= step.kernel->team_matters;
     if (step.kernel->scratch) refs.scratch = new_storage(step.kernel->scratch);
     push_step(std::move(step), std::move(refs));
+  }
+
+  // Extents of a sparse value are known only when it is computed, so it lies in an array of the caller or nowhere: it
+  // is computed as such where it goes straight to one sparse target, and as dense values otherwise (also where a kernel
+  // cannot add to such a target by itself).
+  StorageType storage_type(const Node& node, const ValueState& value, std::span<const TensorSpec> in) {
+    if (!node.op->sparse || value.uses || value.saved || value.targets.size() != 1 || node.num_all_outputs() != 1) {
+      return StorageType::dense;
+    }
+    TensorSpec out = value.spec;
+    out.storage = request_.targets[static_cast<size_t>(value.targets[0])].storage;
+    if (!is_sparse(out.storage) || !node.op->sparse->infer(*node.params, in, {&out, 1})) return StorageType::dense;
+    return out.storage;
   }
 
   // Small work is not worth waking a team for: it gets a kernel for one thread.
@@ -387,7 +421,8 @@ class Builder {
     }
   }
 
-  std::vector<Req> requests(const Node& node) {
+  // `in`: of the node; none for one that has dense outputs anyway.
+  std::vector<Req> requests(const Node& node, std::span<const TensorSpec> in = {}) {
     std::vector<Req> req;
     for (int i = 0; i < node.num_all_outputs(); ++i) {
       const EntryKey key{&node, i};
@@ -395,8 +430,11 @@ class Builder {
       if (is_source_.contains(key) || (value.uses == 0 && value.targets.empty() && !value.saved)) {
         req.push_back(Req::null);
       } else {
-        const bool only_added = value.uses == 0 && !value.saved && value.targets.size() == 1 &&
-                                request_.targets[static_cast<size_t>(value.targets[0])].req == Req::add;
+        bool only_added = value.uses == 0 && !value.saved && value.targets.size() == 1;
+        if (only_added) {
+          const ScheduleTarget& target = request_.targets[static_cast<size_t>(value.targets[0])];
+          only_added = target.req == Req::add && target.storage == storage_type(node, value, in);
+        }
         req.push_back(only_added ? Req::add : Req::write);
       }
     }
@@ -469,7 +507,8 @@ class Builder {
     if (value.saved) return -1;
     for (const int t : value.targets) {
       const ScheduleTarget& target = request_.targets[static_cast<size_t>(t)];
-      const bool fits = target.any_layout || target.layout == value.spec.layout;
+      const bool fits =
+          (target.any_layout || target.layout == value.spec.layout) && target.storage == value.spec.storage;
       if (fits && target.req == Req::write) return t;
     }
     return -1;
@@ -492,6 +531,11 @@ class Builder {
   void finish_target(size_t t) {
     ScheduleTarget& target = request_.targets[t];
     const EntryKey key = key_of(target.entry);
+    if (is_sparse(target.storage)) {
+      const int from = in_layout(key, Layout::plain);
+      const int to = target_storage(static_cast<int>(t), values_.at(key));
+      return sparse_step(target.entry.node->name, from, to, values_.at(key).spec, target.storage, target.req);
+    }
     const Layout layout = target.any_layout ? values_.at(key).spec.layout : target.layout;
     const int from = target.req == Req::add ? in_layout(key, layout) : values_.at(key).storage;
     const TensorSpec spec = values_.at(key).spec;

@@ -69,6 +69,7 @@ struct ScheduleTarget {
   Req req = Req::write;
   bool any_layout = false;  // the result may be channels-last; `layout` says so afterwards
   Layout layout = Layout::plain;
+  StorageType storage = StorageType::dense;
 };
 
 struct ScheduleRequest {

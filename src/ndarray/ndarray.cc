@@ -9,6 +9,7 @@
 #include "base/env.h"
 #include "base/error.h"
 #include "ndarray/copy.h"
+#include "ndarray/sparse.h"
 
 namespace mxnet {
 namespace {
@@ -36,6 +37,13 @@ class ChunkCache {
 
 thread_local ChunkCache chunk_cache;
 
+constexpr int64_t kSparseCost = INT64_MAX / 4;  // extents are not known when the work is queued
+
+[[noreturn]] void refuse_sparse(const NDArray& array, const char* what) {
+  fail(ErrorKind::not_supported, what, " of a ", name_of(array.storage()),
+       " array is not possible; use tostype('default')");
+}
+
 }  // namespace
 
 Ref<Chunk> Chunk::create(size_t bytes, Device device) { return adopt(storage::allocate(bytes, device), bytes, device); }
@@ -59,10 +67,21 @@ Ref<Chunk> Chunk::foreign(void* data, size_t bytes, Device device, std::function
   return Ref<Chunk>(chunk);
 }
 
+Ref<Chunk> Chunk::sparse(std::unique_ptr<SparseParts> parts, Device device) {
+  Chunk* chunk = ::new (chunk_cache.take()) Chunk();
+  chunk->storage = parts->storage();
+  chunk->device = device;
+  chunk->pinned = true;
+  chunk->block.data = parts.release();
+  return Ref<Chunk>(chunk);
+}
+
 void Chunk::destroy(Chunk* chunk) {
   if (chunk->release_foreign) {
     Engine::defer_release([release = std::move(chunk->release_foreign)] { release(); });
     if (!Engine::on_worker()) Engine::drain_deferred();
+  } else if (chunk->storage != StorageType::dense) {
+    delete static_cast<SparseParts*>(chunk->block.data);
   } else {
     storage::release(chunk->block);
   }
@@ -117,6 +136,11 @@ NDArray NDArray::zeros(const Shape& shape, DType dtype, Device device) {
   return array;
 }
 
+NDArray NDArray::sparse(StorageType storage, const Shape& shape, DType dtype, Device device) {
+  if (!shape.known()) fail(ErrorKind::value, "cannot make a ", name_of(storage), " array of unknown shape ", shape);
+  return {Chunk::sparse(std::make_unique<SparseParts>(storage, shape, dtype, device), device), shape, dtype};
+}
+
 NDArray NDArray::from_memory(const void* source, const Shape& shape, DType dtype, Device device) {
   NDArray array = empty(shape, dtype, device);
   if (array.bytes()) std::memcpy(array.data(), source, array.bytes());
@@ -125,10 +149,12 @@ NDArray NDArray::from_memory(const void* source, const Shape& shape, DType dtype
 
 NDArray NDArray::view(const Shape& shape, int64_t element_offset) const {
   if (layout() != Layout::plain && shape != shape_) make_plain(true);
+  if (is_sparse() && shape != shape_) refuse_sparse(*this, "reshape and indexing");
   return {chunk_, shape, dtype_, byte_offset_ + element_offset * size_of(dtype_)};
 }
 
 NDArray NDArray::slice(int64_t begin, int64_t end) const {
+  if (is_sparse()) refuse_sparse(*this, "slicing");
   if (shape_.rank() < 1) fail(ErrorKind::index, "a scalar array cannot be sliced");
   if (begin < 0 || end > shape_[0] || begin > end) {
     fail(ErrorKind::index, "slice [", begin, ", ", end, ") is out of range for axis 0 of size ", shape_[0]);
@@ -140,6 +166,7 @@ NDArray NDArray::slice(int64_t begin, int64_t end) const {
 }
 
 NDArray NDArray::at(int64_t index) const {
+  if (is_sparse()) refuse_sparse(*this, "indexing");
   if (shape_.rank() < 1) fail(ErrorKind::index, "a scalar array cannot be indexed");
   if (index < -shape_[0] || index >= shape_[0]) {
     fail(ErrorKind::index, "index ", index, " is out of range for axis 0 of size ", shape_[0]);
@@ -173,7 +200,9 @@ void NDArray::wait_to_write() const { Engine::get().wait_to_write(var()); }
 void NDArray::copy_to_memory(void* target) const {
   wait_to_read();
   if (size() == 0) return;
-  if (layout() == Layout::plain)
+  if (is_sparse())
+    sparse::to_dense(target, dtype_, parts());
+  else if (layout() == Layout::plain)
     std::memcpy(target, data(), bytes());
   else
     copy::reorder(target, data(), shape_, dtype_, layout(), Layout::plain);
@@ -182,7 +211,10 @@ void NDArray::copy_to_memory(void* target) const {
 void NDArray::copy_from_memory(const void* source) const {
   make_plain();
   wait_to_write();
-  if (size()) std::memcpy(data(), source, bytes());
+  if (is_sparse())
+    sparse::from_dense(parts(), source, dtype_);
+  else if (size())
+    std::memcpy(data(), source, bytes());
   chunk_->bump_version();
 }
 
@@ -191,6 +223,7 @@ void NDArray::copy_from(const NDArray& source) const {
     fail(ErrorKind::value, "copy: an array of shape ", source.shape(), " cannot be copied into one of shape ", shape_);
   }
   if (same_window(source) && dtype_ == source.dtype()) return;
+  if (is_sparse() || source.is_sparse()) return copy_from_sparse(source);
   make_plain();
   chunk_->bump_version();
   void* to = data();
@@ -219,19 +252,49 @@ void NDArray::copy_from(const NDArray& source) const {
   });
 }
 
+void NDArray::copy_from_sparse(const NDArray& source) const {
+  source.make_plain();
+  make_plain();
+  chunk_->bump_version();
+  void* to = data();
+  const void* from = source.data();
+  const DType to_type = dtype_, from_type = source.dtype();
+  const bool to_sparse = is_sparse(), from_sparse = source.is_sparse();
+  schedule("copy", {source.chunk(), covers_chunk() ? source.chunk() : chunk_}, {chunk_}, kSparseCost, [=] {
+    if (!to_sparse)
+      sparse::to_dense(to, to_type, *static_cast<const SparseParts*>(from));
+    else if (!from_sparse)
+      sparse::from_dense(*static_cast<SparseParts*>(to), from, from_type);
+    else
+      sparse::copy(*static_cast<SparseParts*>(to), *static_cast<const SparseParts*>(from));
+  });
+}
+
+void NDArray::add_rows_of(const NDArray& source) const {
+  chunk_->bump_version();
+  schedule("add", {source.chunk(), chunk_}, {chunk_}, kSparseCost,
+           [to = &parts(), from = &source.parts()] { sparse::accumulate(*to, *from); });
+}
+
 NDArray NDArray::copy(Device device) const {
-  NDArray target = empty(shape_, dtype_, device);
+  NDArray target = is_sparse() ? sparse(storage(), shape_, dtype_, device) : empty(shape_, dtype_, device);
   target.copy_from(*this);
   return target;
 }
 
 NDArray NDArray::astype(DType dtype) const {
-  NDArray target = empty(shape_, dtype, device());
+  NDArray target = is_sparse() ? sparse(storage(), shape_, dtype, device()) : empty(shape_, dtype, device());
   target.copy_from(*this);
   return target;
 }
 
 void NDArray::fill(double value) const {
+  if (is_sparse()) {
+    if (value != 0) refuse_sparse(*this, "filling with other numbers than 0");
+    chunk_->bump_version();
+    schedule("fill", {}, {chunk_}, 1000, [to = &parts()] { to->clear(); });
+    return;
+  }
   make_plain();
   chunk_->bump_version();
   void* to = data();

@@ -6,6 +6,7 @@
 #include <atomic>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <span>
 #include <utility>
 
@@ -14,6 +15,7 @@
 #include "base/function.h"
 #include "base/intrusive.h"
 #include "base/shape.h"
+#include "base/storage_type.h"
 #include "engine/engine.h"
 #include "storage/storage.h"
 
@@ -27,6 +29,8 @@ struct Attachment : Counted<Attachment> {
   const Kind kind;
 };
 
+class SparseParts;
+
 class Chunk : public Counted<Chunk> {
  public:
   // Uninitialised memory from the device's pool. The object itself is recycled.
@@ -36,6 +40,8 @@ class Chunk : public Counted<Chunk> {
   // Memory that somebody else owns; `release` runs when the last reference drops (on core threads: deferred to the next
   // entry from Python).
   static Ref<Chunk> foreign(void* data, size_t bytes, Device device, std::function<void()> release);
+  // The parts of a sparse array; `data` is their address.
+  static Ref<Chunk> sparse(std::unique_ptr<SparseParts> parts, Device device);
   static void destroy(Chunk* chunk);
 
   void* data() const { return block.data; }
@@ -46,9 +52,10 @@ class Chunk : public Counted<Chunk> {
   Var var;
   // Front-end state, changed in program order by the thread that issues work; kernels get pointer + layout at push.
   Layout layout = Layout::plain;
-  bool pinned = false;               // plain for life: parameters, gradients, auxiliary states, exported memory
-  Shape layout_shape;                // the whole chunk's logical shape while layout != plain
-  std::atomic<uint64_t> version{0};  // bumped by every write that the framework knows
+  StorageType storage = StorageType::dense;  // for life
+  bool pinned = false;                       // plain for life: parameters, gradients, auxiliary states, exported memory
+  Shape layout_shape;                        // the whole chunk's logical shape while layout != plain
+  std::atomic<uint64_t> version{0};          // bumped by every write that the framework knows
   std::function<void()> release_foreign;
 
   // For every write: what was derived from the old contents is stale.
@@ -72,6 +79,8 @@ class NDArray {
 
   static NDArray empty(const Shape& shape, DType dtype, Device device = {}, Layout layout = Layout::plain);
   static NDArray zeros(const Shape& shape, DType dtype, Device device = {});
+  // A row_sparse or csr array that stores nothing: all zero.
+  static NDArray sparse(StorageType storage, const Shape& shape, DType dtype, Device device = {});
   // Copies shape.size() elements in from caller memory.
   static NDArray from_memory(const void* source, const Shape& shape, DType dtype, Device device = {});
 
@@ -86,10 +95,17 @@ class NDArray {
   int64_t byte_offset() const { return byte_offset_; }
   Var& var() const { return chunk_->var; }
   Layout layout() const { return chunk_->layout; }
-  // Raw address of the first element, in the chunk's layout. A reader must have waited.
+  StorageType storage() const { return chunk_->storage; }
+  bool is_sparse() const { return chunk_->storage != StorageType::dense; }
+  // What a sparse array stores. A reader must have waited.
+  SparseParts& parts() const { return *static_cast<SparseParts*>(chunk_->data()); }
+  // False for a window on a part of its chunk.
+  bool covers_chunk() const { return is_sparse() || bytes() == chunk_->bytes; }
+  // Raw address of the first element, in the chunk's layout; of a sparse array that of its SparseParts. A reader must
+  // have waited.
   void* data() const { return static_cast<char*>(chunk_->data()) + byte_offset_; }
 
-  // Views share the chunk; `element_offset` counts from this array's first element.
+  // Views share the chunk; `element_offset` counts from this array's first element. Sparse arrays have none.
   NDArray view(const Shape& shape, int64_t element_offset = 0) const;
   NDArray slice(int64_t begin, int64_t end) const;  // rows of axis 0
   NDArray at(int64_t index) const;                  // one row of axis 0
@@ -104,10 +120,13 @@ class NDArray {
   void wait_to_write() const;
   void copy_to_memory(void* target) const;          // waits; plain order
   void copy_from_memory(const void* source) const;  // waits for readers and writers
-  void copy_from(const NDArray& source) const;      // queued; converts dtype; shapes must agree; any devices
+  // Queued; converts dtype and storage type; shapes must agree; any devices.
+  void copy_from(const NDArray& source) const;
+  // Queued: row_sparse this += row_sparse source.
+  void add_rows_of(const NDArray& source) const;
   NDArray copy(Device device) const;
   NDArray astype(DType dtype) const;
-  void fill(double value) const;  // queued
+  void fill(double value) const;  // queued; a sparse array takes 0 only
 
   const Ref<Attachment>& attachment() const { return attachment_; }
   void attach(Ref<Attachment> attachment) { attachment_ = std::move(attachment); }
@@ -120,6 +139,8 @@ class NDArray {
   }
 
  private:
+  void copy_from_sparse(const NDArray& source) const;
+
   Ref<Chunk> chunk_;
   Ref<Attachment> attachment_;
   Shape shape_;

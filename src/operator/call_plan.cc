@@ -46,13 +46,15 @@ void write_key(WordBuffer& key, const CallSignature& s) {
     const Shape& shape = a.shape();
     const Layout layout = a.is_none() ? Layout::plain : a.layout();
     key.add(static_cast<uint64_t>(a.dtype()) | static_cast<uint64_t>(layout) << 8 |
-            static_cast<uint64_t>(shape.rank()) << 16 | static_cast<uint64_t>(a.is_none()) << 32);
+            static_cast<uint64_t>(shape.rank()) << 16 | static_cast<uint64_t>(a.is_none()) << 32 |
+            static_cast<uint64_t>(a.is_none() ? StorageType::dense : a.storage()) << 40);
     key.add(reinterpret_cast<const uint64_t*>(shape.data()), static_cast<size_t>(shape.rank()));
   };
   for (const NDArray* a : s.in) add_array(*a);
   if (s.in.empty()) {
     for (const NDArray& a : s.given) add_array(a);
   }
+  for (const StorageType storage : s.storage) key.add(static_cast<uint64_t>(storage));
   const std::vector<uint64_t>& params = s.params->key();
   key.add(params.data(), params.size());
 }
@@ -99,7 +101,7 @@ void prepare(CallPlan& plan, const Params& params, bool training, int team) {
 Ref<CallPlan> build(const CallSignature& s, std::span<const TensorSpec> known_out) {
   Ref<CallPlan> plan = make_ref<CallPlan>();
   plan->op = &s.op;
-  for (const NDArray* a : s.in) plan->in.push_back({a->shape(), a->dtype(), a->layout()});
+  for (const NDArray* a : s.in) plan->in.push_back({a->shape(), a->dtype(), a->layout(), a->storage()});
   plan->req.assign(s.req.begin(), s.req.end());
   const size_t n_out = s.req.size();
   if (known_out.empty()) {
@@ -111,6 +113,7 @@ Ref<CallPlan> build(const CallSignature& s, std::span<const TensorSpec> known_ou
   } else {
     plan->out.assign(known_out.begin(), known_out.end());
   }
+  for (size_t i = 0; i < s.storage.size(); ++i) plan->out[i].storage = s.storage[i];
   plan->signature = describe(*plan);
   const int team = env::settings().threads;
   prepare(*plan, *s.params, s.training, team);

@@ -34,6 +34,7 @@ struct CallSignature {
   std::span<const NDArray> given;  // outputs that the caller brought; operators without inputs take their shape
   std::span<const Req> req;        // one per output, residuals too
   bool training;
+  std::span<const StorageType> storage = {};  // of the outputs; empty: all dense
 };
 
 // From this thread's bounded cache, or made now (inference errors are raised here).

@@ -57,6 +57,14 @@ class GradientBuilder {
   // receiver asks, not computed where nobody needs it.
   virtual void give_all(std::span<const int> targets, const OpDef& op, const Ref<Params>& params,
                         std::span<const Value> in) = 0;
+  // A gradient that is a smaller one spread along axes of size one need not be made in full where its receiver can do
+  // without. `head_unspread` is the gradient of output i, or what it is spread from (of the same rank), for operators
+  // registered with takes_spread; `takes_spread(i)` tells whether the producer of input i is one, to which then
+  // `give_spread` hands `small`. It is the same gradient as op(in), which all others get.
+  virtual Value head_unspread(int i) = 0;
+  virtual bool takes_spread(int i) const = 0;
+  virtual void give_spread(int i, const Value& small, const OpDef& op, const Ref<Params>& params,
+                           std::span<const Value> in) = 0;
   // Hands over a gradient of broadcast shape: summed over the axes that input i was broadcast along.
   virtual void give_reduced(int i, Value gradient) = 0;
 

@@ -11,7 +11,9 @@
 #include "base/error.h"
 #include "base/small_array.h"
 #include "ndarray/copy.h"
+#include "ndarray/sparse.h"
 #include "operator/call_plan.h"
+#include "operator/storage.h"
 #include "resource/scratch.h"
 
 namespace mxnet {
@@ -27,7 +29,8 @@ struct OutputFix {
   void* target;
   Layout target_layout;
   bool add;
-  bool zero_first;  // the kernel adds by itself: into zeros
+  bool zero_first;                               // the kernel adds by itself: into zeros
+  std::unique_ptr<SparseParts> parts = nullptr;  // the temporary of a sparse output
 };
 
 // A call with everything resolved: what the engine runs.
@@ -39,7 +42,7 @@ class Task {
   void** in() { return in_.data(); }
   void** out() { return out_.data(); }
   void set_random(const random::Stream& stream) { random_ = stream; }
-  void add_fix(const OutputFix& fix) { fixes_.push_back(fix); }
+  void add_fix(OutputFix fix) { fixes_.push_back(std::move(fix)); }
 
   void run() {
     try {
@@ -71,7 +74,14 @@ class Task {
       in[i] = scratch.bytes(bytes_of(plan.in[i]));
       copy::reorder(in[i], in_[i], plan.in[i].shape, plan.in[i].dtype, plan.in[i].layout, plan.in_layout[i]);
     }
-    for (const OutputFix& fix : fixes_) {
+    for (OutputFix& fix : fixes_) {
+      if (is_sparse(plan.out[fix.index].storage)) {
+        const auto* target = static_cast<const SparseParts*>(fix.target);
+        fix.parts =
+            std::make_unique<SparseParts>(target->storage(), target->shape(), target->dtype(), target->device());
+        out_[fix.index] = fix.parts.get();
+        continue;
+      }
       const size_t bytes = bytes_of(plan.out[fix.index]);
       out_[fix.index] = scratch.bytes(bytes);
       if (fix.zero_first) std::memset(out_[fix.index], 0, bytes);
@@ -84,6 +94,14 @@ class Task {
   void finish(const OutputFix& fix, Scratch& scratch) {
     const TensorSpec& spec = plan_->out[fix.index];
     void* result = out_[fix.index];
+    if (fix.parts) {
+      SparseParts& target = *static_cast<SparseParts*>(fix.target);
+      if (fix.add)
+        sparse::accumulate(target, *fix.parts);
+      else
+        target.swap(*fix.parts);
+      return;
+    }
     if (!fix.add) {
       copy::reorder(fix.target, result, spec.shape, spec.dtype, spec.layout, fix.target_layout);
       return;
@@ -103,18 +121,22 @@ class Task {
   std::vector<OutputFix> fixes_;
 };
 
-void check_inputs(const OpDef& op, const Params& params, std::span<const NDArray* const> in) {
+// True if an input is sparse.
+bool check_inputs(const OpDef& op, const Params& params, std::span<const NDArray* const> in) {
   const int expected = op.num_inputs(params, static_cast<int>(in.size()));
   if (expected != static_cast<int>(in.size())) {
     std::string names;
     for (int i = 0; i < expected; ++i) names += (i ? ", " : "") + op.input_name(params, i);
     fail(ErrorKind::type, op.name, ": expected ", expected, " inputs (", names, "), got ", in.size());
   }
+  bool sparse = false;
   for (size_t i = 0; i < in.size(); ++i) {
     if (!in[i] || in[i]->is_none()) {
       fail(ErrorKind::type, op.name, ": input ", op.input_name(params, static_cast<int>(i)), " is missing");
     }
+    sparse |= in[i]->is_sparse();
   }
+  return sparse;
 }
 
 void check_given(const CallPlan& plan, const NDArray& given, size_t i) {
@@ -153,15 +175,17 @@ void bind_output(Task& task, const CallPlan& plan, size_t i, NDArray& out, std::
   Layout target_layout = spec.layout;
   bool fix = false;
   if (out.is_none()) {
-    if (env::settings().debug.relayout && copy::can_be_channels_last(spec.shape)) target_layout = Layout::channels_last;
-    out = NDArray::empty(spec.shape, spec.dtype, device, target_layout);
+    if (env::settings().debug.relayout && !is_sparse(spec.storage) && copy::can_be_channels_last(spec.shape))
+      target_layout = Layout::channels_last;
+    out = is_sparse(spec.storage) ? NDArray::sparse(spec.storage, spec.shape, spec.dtype, device)
+                                  : NDArray::empty(spec.shape, spec.dtype, device, target_layout);
     fix = target_layout != spec.layout;
   } else {
     check_given(plan, out, i);
     target_layout = out.layout();
     fix = target_layout != spec.layout || overlaps_badly(*plan.op, out, in);
     // A part of a chunk is also read: what failed elsewhere in it stays failed.
-    if (plan.req[i] == Req::add || out.bytes() != out.chunk()->bytes) access.read(out);
+    if (plan.req[i] == Req::add || !out.covers_chunk()) access.read(out);
     out.chunk()->bump_version();
   }
   const bool add = plan.req[i] == Req::add;
@@ -230,11 +254,9 @@ bool settle_layouts(const CallPlan& plan, std::span<NDArray> out) {
   return changed;
 }
 
-}  // namespace
-
-void invoke(const OpDef& op, const Ref<Params>& params, std::span<const NDArray* const> in, std::span<NDArray> out,
-            const InvokeOptions& options) {
-  check_inputs(op, *params, in);
+// `storage` of the outputs; empty: everything is dense.
+void run_kernels(const OpDef& op, const Ref<Params>& params, std::span<const NDArray* const> in, std::span<NDArray> out,
+                 const InvokeOptions& options, std::span<const StorageType> storage) {
   const size_t n_visible = static_cast<size_t>(op.num_outputs(*params));
   const size_t n_all = n_visible + static_cast<size_t>(op.outputs.residuals);
   Args<Req> req(n_all);
@@ -247,7 +269,7 @@ void invoke(const OpDef& op, const Ref<Params>& params, std::span<const NDArray*
       if (op.is_mutated(*params, static_cast<int>(i))) in[i]->make_plain(true);
     }
   }
-  const CallSignature signature{op, params, in, out, req, options.training};
+  const CallSignature signature{op, params, in, out, req, options.training, storage};
   Ref<CallPlan> plan = op.data_shape ? plan_from_data(signature) : find_call_plan(signature);
   if (settle_layouts(*plan, out)) plan = find_call_plan(signature);
 
@@ -267,6 +289,20 @@ void invoke(const OpDef& op, const Ref<Params>& params, std::span<const NDArray*
   }
   if (plan->kernel->random_draws) task.set_random(random::reserve(device, plan->kernel->random_draws));
   run_or_queue(task, *plan, access, in, out);
+}
+
+}  // namespace
+
+void invoke(const OpDef& op, const Ref<Params>& params, std::span<const NDArray* const> in, std::span<NDArray> out,
+            const InvokeOptions& options) {
+  bool sparse = check_inputs(op, *params, in) || (op.sparse && op.sparse->makes_sparse);
+  for (const NDArray& a : out) sparse |= !a.is_none() && a.is_sparse();
+  if (!sparse) return run_kernels(op, params, in, out, options, {});
+  const auto storage = infer_storage(op, *params, in, out);
+  if (storage)
+    run_kernels(op, params, in, out, options, *storage);
+  else
+    invoke_through_dense(op, params, in, out, options);
 }
 
 std::vector<TensorSpec> infer_outputs(const OpDef& op, const Params& params, std::span<const TensorSpec> in) {

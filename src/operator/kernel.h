@@ -13,6 +13,7 @@
 
 #include "base/dtype.h"
 #include "base/shape.h"
+#include "base/storage_type.h"
 #include "operator/params.h"
 #include "resource/random.h"
 
@@ -24,6 +25,7 @@ struct TensorSpec {
   Shape shape;
   DType dtype = DType::f32;
   Layout layout = Layout::plain;
+  StorageType storage = StorageType::dense;
   bool operator==(const TensorSpec&) const = default;
 };
 
@@ -31,7 +33,7 @@ struct TensorSpec {
 enum class Req : uint8_t { null, write, add };
 
 struct KernelCall {
-  void* const* in;        // one per input
+  void* const* in;        // one per input; of a sparse array its SparseParts
   void* const* out;       // one per output (visible, then residual); null where the request is null
   const Params* params;   // run-time fields are read from here
   random::Stream random;  // reserved in program order for operators that draw

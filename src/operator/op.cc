@@ -18,6 +18,7 @@ namespace {
 struct Registry {
   std::deque<OpDef> ops;  // stable addresses
   std::map<std::string, const OpDef*, std::less<>> by_name;
+  std::map<std::string, SparseForm, std::less<>> sparse;  // by the operator's name; stable addresses
   mutable std::shared_mutex mutex;
 };
 
@@ -66,6 +67,17 @@ RegisterOp::RegisterOp(OpDef def) {
   const OpDef& op = r.ops.back();
   add_name(r, op.name, &op);
   for (const std::string& alias : op.aliases) add_name(r, alias, &op);
+  if (const auto form = r.sparse.find(op.name); form != r.sparse.end()) r.ops.back().sparse = &form->second;
+}
+
+RegisterSparse::RegisterSparse(const char* op, SparseForm form) {
+  Registry& r = registry();
+  std::unique_lock lock(r.mutex);
+  const auto [it, inserted] = r.sparse.emplace(op, std::move(form));
+  if (!inserted) fail("operator ", op, " has two sparse forms");
+  for (OpDef& def : r.ops) {
+    if (def.name == op) def.sparse = &it->second;
+  }
 }
 
 void register_alias(const std::string& op, const std::string& alias) {
@@ -260,7 +272,8 @@ std::string describe(const PrepareArgs& args) {
   std::string out = args.op.name + "(";
   for (size_t i = 0; i < args.in.size(); ++i) {
     out += str(i ? ", " : "", name_of(args.in[i].dtype), args.in[i].shape,
-               args.in[i].layout == Layout::plain ? "" : " channels-last");
+               args.in[i].layout == Layout::plain ? "" : " channels-last",
+               is_sparse(args.in[i].storage) ? str(" ", name_of(args.in[i].storage)) : "");
   }
   return out + ")";
 }
@@ -269,7 +282,10 @@ std::string describe(const PrepareArgs& args) {
 
 std::unique_ptr<Kernel> prepare_kernel(const PrepareArgs& args, std::string* chosen) {
   std::string refusals;
-  for (const KernelDef& def : args.op.kernels) {
+  const auto sparse = [](const TensorSpec& t) { return is_sparse(t.storage); };
+  const bool any_sparse =
+      std::any_of(args.in.begin(), args.in.end(), sparse) || std::any_of(args.out.begin(), args.out.end(), sparse);
+  for (const KernelDef& def : any_sparse&& args.op.sparse ? args.op.sparse->kernels : args.op.kernels) {
     std::fill(args.in_layout.begin(), args.in_layout.end(), Layout::plain);
     for (TensorSpec& t : args.out) t.layout = Layout::plain;
     Prepared prepared = def.prepare(args);

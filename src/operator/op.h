@@ -143,7 +143,8 @@ struct Gradient {
   // Which values the gradient reads: lets the tape and the plan drop the others early.
   bool reads_inputs = true;
   bool reads_outputs = true;
-  bool reads_heads = true;  // false: an output head (SoftmaxOutput) that makes its own gradient
+  bool reads_heads = true;    // false: an output head (SoftmaxOutput) that makes its own gradient
+  bool takes_spread = false;  // asks for GradientBuilder::head_unspread
   Gradient&& only_heads() && {
     reads_inputs = reads_outputs = false;
     return std::move(*this);
@@ -154,6 +155,10 @@ struct Gradient {
   }
   Gradient&& without_outputs() && {
     reads_outputs = false;
+    return std::move(*this);
+  }
+  Gradient&& with_spread_heads() && {
+    takes_spread = true;
     return std::move(*this);
   }
   Gradient&& without_heads() && {
@@ -169,6 +174,18 @@ struct Gradient {
 // contents (plain layout). Such a call waits for its inputs and is never part of a plan.
 using DataShapeFn = void (*)(const Params& params, std::span<const TensorSpec> in, void* const* data,
                              std::span<TensorSpec> out);
+
+// ---- sparse arrays ------------------------------------------------------------------------------------------------
+// How an operator works on sparse arrays: the third result of inference, and kernels of its own. An operator without
+// this, or a call that it refuses, runs on dense temporaries (operator/storage.h).
+struct SparseForm {
+  // Sees the storage types of the inputs, and of outputs that the caller gave (else unset); sets those of the outputs.
+  // False: not for these storage types.
+  using Infer = bool (*)(const Params& params, std::span<const TensorSpec> in, std::span<TensorSpec> out);
+  Infer infer;
+  std::vector<KernelDef> kernels;
+  bool makes_sparse = false;  // dense inputs may give sparse outputs
+};
 
 // ---- the record ---------------------------------------------------------------------------------------------------
 struct OpFlags {
@@ -195,6 +212,7 @@ struct OpDef {
   DataShapeFn data_shape = nullptr;
 
   // Filled by the registry.
+  const SparseForm* sparse = nullptr;
   int id = -1;
 
   int num_inputs(const Params& p, int given = -1) const;  // variadic: `given` if >= 0, else the count parameter
@@ -212,6 +230,12 @@ struct OpDef {
 class RegisterOp {
  public:
   explicit RegisterOp(OpDef def);
+};
+
+// Gives an operator its sparse form, from a file beside that of the operator.
+class RegisterSparse {
+ public:
+  RegisterSparse(const char* op, SparseForm form);
 };
 
 const OpDef* find_op(std::string_view name);  // by name or alias; null if there is none

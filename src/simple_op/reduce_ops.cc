@@ -227,6 +227,13 @@ void reduce_gradient(GradientBuilder& g) {
   const bool reads_output = backward.inputs.names.size() > 2;
   std::vector<Value> in = {g.head(0), g.input(0)};
   if (reads_output) in.push_back(g.output(0));
+  const AxisArgs axes = axis_args(g.op(), *g.params_ref());
+  const bool one_axis = axes.axis && axes.axis->rank() == 1 && !axes.exclude;
+  if (one_axis && g.op().name == "sum" && g.takes_spread(0)) {
+    const ParamMap at{{"axis", (*axes.axis)[0]}};
+    const Value small = axes.keepdims ? in[0] : g.call("expand_dims", {in[0]}, at);
+    return g.give_spread(0, small, backward, g.params_ref(), in);
+  }
   const int target = 0;
   g.give_all({&target, 1}, backward, g.params_ref(), in);
 }

@@ -47,6 +47,12 @@ def adam(w, g, mean, var, lr, beta1=0.9, beta2=0.999, epsilon=EPS32, wd=0, resca
     return w - lr * mean / (np.sqrt(var) + epsilon), mean, var
 
 
+def adagrad(w, g, history, lr, epsilon=1e-7, wd=0, rescale_grad=1, clip_gradient=-1):
+    g = clip(rescale_grad * g, clip_gradient)
+    history = history + g**2
+    return w - lr * g / np.sqrt(history + epsilon), history
+
+
 def adamw(w, g, mean, var, scale, lr, eta, beta1=0.9, beta2=0.999, epsilon=EPS32, wd=0, clip_gradient=-1):
     if not np.isfinite(scale).all() or (scale == 0).any():
         return w, mean, var
@@ -118,10 +124,11 @@ def arrays(rng, states, positive=()):
     return [np.abs(x) + 1 if i - 2 in positive else x * 0.3 if i > 1 else x for i, x in enumerate(found)]
 
 
-def add(name, reference, states, params, positive=(), plain=None, grad_text="grad"):
+def add(name, reference, states, params, positive=(), plain=None, grad_text="grad", oracle=True):
     """The record of one update rule: with all parameters and with the required ones only."""
     record(
         name,
+        oracle=oracle,
         reference=reference,
         dtypes=FLOATS,
         mutated=tuple(range(2, 2 + states)),
@@ -172,6 +179,14 @@ add("nag_mom_update", nag, 1, MOMENTUM)
 add("signsgd_update", signsgd, 0, COMMON)
 add("signum_update", signum, 1, dict(MOMENTUM, wd_lh=0.02))
 add("adam_update", adam, 2, COMMON, positive=(1,))
+add(
+    "_sparse_adagrad_update",
+    adagrad,
+    1,
+    dict(lr=0.1, rescale_grad=0.5, clip_gradient=1.0),
+    positive=(0,),
+    oracle=False,  # 1.9.1 has it for row_sparse gradients only
+)
 add("rmsprop_update", rmsprop, 1, dict(COMMON, clip_weights=0.5, epsilon=0.1), positive=(0,))
 add(
     "rmspropalex_update",

@@ -238,7 +238,8 @@ class Parameter:
     def _init_impl(self, data, ctx_list):
         """Put copies of `data` on every device of `ctx_list`, with fresh gradients."""
         self._ctx_list = list(ctx_list)
-        self._data = [data.copyto(ctx) for ctx in self._ctx_list]
+        self._data = [data.copyto(ctx) if self._stype == "default" else data.copyto(ctx).tostype(self._stype)
+                      for ctx in self._ctx_list]
         self._init_grad()
 
     def _init_grad(self):
@@ -370,7 +371,14 @@ class Parameter:
         return self._pick(self._data, ctx)
 
     def list_data(self):
-        """The arrays on all devices, in the order of `list_ctx`."""
+        """The arrays on all devices, in the order of `list_ctx`; RuntimeError for a row_sparse parameter."""
+        if self._stype != "default":
+            raise RuntimeError(f"Cannot return copies of Parameter '{self.name}' on all contexts via list_data() "
+                               "because its storage type is row_sparse. Please use row_sparse_data() instead.")
+        return self._arrays()
+
+    def _arrays(self):
+        """The arrays on all devices, of any storage type."""
         if self._data is None:
             self._check_initialized()
         return list(self._data)
@@ -408,7 +416,7 @@ class Parameter:
 
     def list_row_sparse_data(self, row_id):
         """The rows `row_id` of a row_sparse parameter, on every device."""
-        return [nd.sparse.retain(arr, row_id.as_in_context(arr.context)) for arr in self.list_data()]
+        return [nd.sparse.retain(arr, row_id.as_in_context(arr.context)) for arr in self._arrays()]
 
     def set_data(self, data):
         """Write `data` (an array of the parameter's shape) to every device."""
@@ -432,7 +440,7 @@ class Parameter:
 
     def _reduce(self):
         """The mean over the devices, as one array on the CPU."""
-        arrays = self.list_data()
+        arrays = self._arrays()
         if len(arrays) == 1:
             return arrays[0].copyto(cpu())
         return nd.add_n(*(arr.copyto(cpu()) for arr in arrays)) / len(arrays)

@@ -136,13 +136,13 @@ class Trainer:
         """Give a parameter's value to the store before its first gradient."""
         if index not in self._in_kvstore:
             self._in_kvstore.add(index)
-            self._kvstore.broadcast(index, param.list_data()[0], param.list_data(), priority=-index)
+            self._kvstore.broadcast(index, param._arrays()[0], param._arrays(), priority=-index)
 
     def _value_was_set(self, param):
         """Let the store, where it keeps the weights, know a value that was written to a parameter."""
         index = self._index.get(param.name)
         if self._update_on_kvstore and index in self._in_kvstore:
-            self._kvstore.overwrite(index, param.list_data()[0])
+            self._kvstore.overwrite(index, param._arrays()[0])
 
     def _prepare(self):
         if not self._kv_initialized:
@@ -225,7 +225,8 @@ class Trainer:
                     if not arr._fresh_grad and not ignore_stale_grad:
                         self._raise_stale(param.name, arr)
                     arr._fresh_grad = False
-                self._kvstore.pull(i, param.list_data(), priority=-i)
+                options = {} if param.stype == "default" else {"ignore_sparse": False}
+                self._kvstore.pull(i, param._arrays(), priority=-i, **options)
 
     def _gather_arrays(self):
         """What the updaters are called with, for each device: (indices, gradients, weights)."""

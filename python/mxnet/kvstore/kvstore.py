@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 
 from .. import ndarray as nd
 from .. import optimizer as opt
@@ -118,7 +119,7 @@ class KVStore(KVStoreBase):
 
     def broadcast(self, key, value, out, priority=0):
         self.init(key, value)
-        self.pull(key, out, priority)
+        self.pull(key, out, priority, ignore_sparse=False)
 
     def push(self, key, value, priority=0):
         """Add up `value` (an array or a list of one for each device) and replace or update what is stored under
@@ -135,13 +136,19 @@ class KVStore(KVStoreBase):
                 self._updater(k, total, stored)
 
     def pull(self, key, out=None, priority=0, ignore_sparse=True):
-        """Write what is stored under `key` to all arrays of `out`."""
+        """Write what is stored under `key` to all arrays of `out`; with `ignore_sparse` sparse arrays are left as they
+        are, with a warning.
+        """
         if out is None:
             raise AssertionError("kvstore.pull: out is missing")
         for k, arrays in _pairs(key, out):
             stored = self._find(k)
             for array in arrays:
                 self._check_shape("pull", k, stored, array)
+                if ignore_sparse and array.stype != "default":
+                    warnings.warn("kvstore.pull: sparse arrays are left as they are, see row_sparse_pull and "
+                                  "ignore_sparse", stacklevel=2)
+                    continue
                 stored.astype(array.dtype, copy=False).copyto(array)
 
     def pushpull(self, key, value, out=None, priority=0):
@@ -149,7 +156,7 @@ class KVStore(KVStoreBase):
         otherwise.
         """
         self.push(key, value, priority)
-        self.pull(key, value if out is None else out, priority)
+        self.pull(key, value if out is None else out, priority, ignore_sparse=False)
 
     def row_sparse_pull(self, key, out=None, priority=0, row_ids=None):
         """Write the rows `row_ids` of a row_sparse value to `out`; MXNetError if the value is dense."""

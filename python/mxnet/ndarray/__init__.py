@@ -6,10 +6,10 @@ from . import ndarray as _ndarray_module
 from .ndarray import *  # noqa: F403
 from .ndarray import NDArray, _DTYPES  # noqa: F401
 from . import op  # noqa: E402  (the same operators without the helpers)
-from . import random  # noqa: E402
+from . import random, sparse  # noqa: E402
 from .utils import load, load_frombuffer, save  # noqa: E402
 
-_SUBMODULES = ("contrib", "linalg", "image", "sparse", "_internal")
+_SUBMODULES = ("contrib", "linalg", "image", "_internal")
 _get_operator, __dir__ = _ops.install(__name__, "", _ops.nd_function)
 
 
@@ -20,4 +20,4 @@ def __getattr__(name):
     return _get_operator(name)
 
 
-__all__ = [*_ndarray_module.__all__, "load", "load_frombuffer", "op", "random", "save"]
+__all__ = [*_ndarray_module.__all__, "load", "load_frombuffer", "op", "random", "save", "sparse"]

@@ -155,7 +155,7 @@ class NDArray(_ext.NDArrayBase):
             return False
         if other.shape != self.shape:
             raise ValueError(f"copyto: the source has shape {self.shape}, the target {other.shape}")
-        if other.dtype != self.dtype:
+        if other.dtype != self.dtype or other.stype != "default":
             other._copy_from(self)
             return other
         return _ops_internal("_copyto")(self, out=other)
@@ -182,10 +182,11 @@ class NDArray(_ext.NDArrayBase):
         raise MXNetError("mx.np arrays are not available in this version")
 
     def tostype(self, stype):
-        """The array in another storage type; 'default' is the only one."""
-        if stype != "default":
-            raise MXNetError(f"storage type {stype!r} is not available in this version; arrays are dense")
-        return self
+        """The array in the storage type 'default' (itself), 'row_sparse' or 'csr' (a copy)."""
+        if stype == "default":
+            return self
+        from .sparse import cast_storage
+        return cast_storage(self, stype)
 
     def as_list(self):
         """A list with this array."""
@@ -289,13 +290,15 @@ class NDArray(_ext.NDArrayBase):
     # --- gradients --------------------------------------------------------------------------------------------------
 
     def attach_grad(self, grad_req="write", stype=None):
-        """Makes this array a leaf whose gradient backward() writes to (or adds to) the buffer `self.grad`."""
+        """Makes this array a leaf whose gradient backward() writes to (or adds to) the buffer `self.grad`, of storage
+        type `stype` (default: dense)."""
         if grad_req not in _REQUESTS:
             raise ValueError(f"attach_grad: grad_req must be 'write', 'add' or 'null', got {grad_req!r}")
-        if stype not in (None, "default"):
-            raise MXNetError(f"attach_grad: gradients of storage type {stype!r} are not available; they are dense")
-        buffer = _ext.empty(self.shape, self.dtype, self.context)
-        buffer._fill(0)
+        if stype in (None, "default"):
+            buffer = _ext.empty(self.shape, self.dtype, self.context)
+            buffer._fill(0)
+        else:
+            buffer = _ext.sparse_zeros(stype, self.shape, self.dtype, self.context)
         self._mark_variable(buffer, _REQUESTS[grad_req])
 
     def drop_grad(self):
@@ -434,7 +437,8 @@ def waitall():
 def empty(shape, ctx=None, dtype=None, stype=None):
     """An uninitialised array of `dtype` (default float32)."""
     if stype not in (None, "default"):
-        raise MXNetError(f"empty: storage type {stype!r} is not available; arrays are dense")
+        from .sparse import zeros as sparse_zeros
+        return sparse_zeros(stype, shape, ctx=ctx, dtype=dtype)
     return _ext.empty(shape, mx_real_t if dtype is None else dtype, ctx)
 
 
@@ -444,11 +448,17 @@ def array(source_array, ctx=None, dtype=None):
     dtype: default float32, or the source's if it is an NDArray.
     """
     if isinstance(source_array, NDArray):
+        if source_array.stype != "default":
+            from .sparse import array as sparse_array
+            return sparse_array(source_array, ctx=ctx, dtype=dtype)
         dtype = source_array.dtype if dtype is None else dtype
         target = _ext.empty(source_array.shape, dtype, ctx)
         target._copy_from(source_array)
         return target
     if not isinstance(source_array, np.ndarray):
+        if type(source_array).__module__.startswith("scipy.sparse"):
+            from .sparse import array as sparse_array
+            return sparse_array(source_array, ctx=ctx, dtype=dtype)
         try:
             if isinstance(source_array, (list, tuple)) and any(isinstance(x, NDArray) for x in source_array):
                 source_array = [x.asnumpy() if isinstance(x, NDArray) else x for x in source_array]
@@ -479,9 +489,10 @@ def _creation(name, shape, ctx, dtype, out=None, **more):
 
 
 def zeros(shape, ctx=None, dtype=None, stype=None, out=None, **kwargs):
-    """An array of zeros."""
+    """An array of zeros, of storage type `stype` (default: dense)."""
     if stype not in (None, "default"):
-        raise MXNetError(f"zeros: storage type {stype!r} is not available; arrays are dense")
+        from .sparse import zeros as sparse_zeros
+        return sparse_zeros(stype, shape, ctx=ctx, dtype=dtype)
     return _creation("_zeros", shape, ctx, dtype, out)
 
 

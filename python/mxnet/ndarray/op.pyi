@@ -1136,6 +1136,17 @@ def cast(
     dtype: The dtype of the output. (dtype, required)
     """
 
+def cast_storage(
+    data: NDArray | None = ..., stype: Literal['default', 'row_sparse', 'csr'] = ...,
+    out: NDArray | Sequence[NDArray] | None = ..., name: str | None = ..., **kwargs: Any,
+) -> NDArray:
+    """The array in another storage type. Rows (row_sparse) or elements (csr) that are zero are not stored.
+
+    Shapes: data (any), output the same; csr needs two axes.
+
+    stype: Storage type of the result. ({'default', 'row_sparse', 'csr'}, required)
+    """
+
 def cbrt(
     data: NDArray | None = ..., out: NDArray | Sequence[NDArray] | None = ..., name: str | None = ...,
     **kwargs: Any,

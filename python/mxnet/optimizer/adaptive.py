@@ -26,7 +26,10 @@ class _WithGradient(Optimizer):
 
 @register
 class AdaGrad(_WithGradient):
-    """Steps divided by the root of the sum of all squared gradients (Duchi et al.)."""
+    """Steps divided by the root of the sum of all squared gradients (Duchi et al.).
+
+    A row_sparse gradient changes only its own rows, and admits no weight decay.
+    """
 
     def __init__(self, eps=1e-7, **kwargs):
         super().__init__(**kwargs)
@@ -38,6 +41,10 @@ class AdaGrad(_WithGradient):
     def update(self, index, weight, grad, state):
         self._update_count(index)
         lr, wd = self._get_lr(index), self._get_wd(index)
+        if grad.stype == "row_sparse":
+            nd.sparse.adagrad_update(weight, grad, state, out=weight, lr=lr, wd=wd, epsilon=self.float_stable_eps,
+                                     **self._common())
+            return
         grad = self._rescaled(grad)
         state[:] = state + nd.square(grad)
         weight[:] = weight - lr * (grad / nd.sqrt(state + self.float_stable_eps) + wd * weight)

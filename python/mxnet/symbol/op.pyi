@@ -1117,6 +1117,17 @@ def cast(
     dtype: The dtype of the output. (dtype, required)
     """
 
+def cast_storage(
+    data: Symbol | None = ..., stype: Literal['default', 'row_sparse', 'csr'] = ..., name: str | None = ...,
+    attr: dict[str, str] | None = ..., **kwargs: Any,
+) -> Symbol:
+    """The array in another storage type. Rows (row_sparse) or elements (csr) that are zero are not stored.
+
+    Shapes: data (any), output the same; csr needs two axes.
+
+    stype: Storage type of the result. ({'default', 'row_sparse', 'csr'}, required)
+    """
+
 def cbrt(data: Symbol | None = ..., name: str | None = ..., attr: dict[str, str] | None = ..., **kwargs: Any) -> Symbol:
     """The cube root of each element.
 

@@ -50,6 +50,42 @@ const RegisterOp adam{{.name = "adam_update",
                        .kernels = {{"simd", prepare_adam}},
                        .flags = kUpdateFlags}};
 
+const RegisterSparse adam_rows{"adam_update", {infer_row_update, {{"rows", prepare_adam}}}};
+
+// ---- AdaGrad -------------------------------------------------------------------------------------------------------
+
+struct AdaGradParams {
+  double lr = 0, epsilon = 1e-7, wd = 0, rescale_grad = 1, clip_gradient = -1;
+  static void declare(ParamSchemaOf<AdaGradParams>& s) {
+    number(s, "lr", &AdaGradParams::lr, "Learning rate.").required();
+    number(s, "epsilon", &AdaGradParams::epsilon, "Added to the history under the root.");
+    number(s, "wd", &AdaGradParams::wd, "Weight decay: only 0 is supported.");
+    declare_gradient_numbers(s);
+  }
+};
+
+Prepared prepare_adagrad(const PrepareArgs& args) {
+  return prepare_update(args, Rule::adagrad, 1, false, [](const Params& params) {
+    const auto& p = params.as<AdaGradParams>();
+    if (p.wd != 0) fail(ErrorKind::value, "weight decay is not supported, got wd=", p.wd);
+    UpdateScalars s = common_scalars(p);
+    s.c = p.epsilon;
+    return s;
+  });
+}
+
+const RegisterOp adagrad{{.name = "_sparse_adagrad_update",
+                          .doc = "AdaGrad (Duchi et al., 2011): history += gradient^2, the result is weight - lr * "
+                                 "gradient / sqrt(history + epsilon). history is written. Of a row_sparse gradient "
+                                 "only the rows that are there change.",
+                          .params = schema_of<AdaGradParams>(),
+                          .inputs = Inputs{"weight", "grad", "history"}.mutates({"history"}),
+                          .infer = {infer::same_shape, infer_update_dtype},
+                          .gradient = Gradient::none(),
+                          .kernels = {{"simd", prepare_adagrad}},
+                          .flags = kUpdateFlags}};
+const RegisterSparse adagrad_rows{"_sparse_adagrad_update", {infer_row_update, {{"rows", prepare_adagrad}}}};
+
 // ---- AdamW ---------------------------------------------------------------------------------------------------------
 
 struct AdamWParams {
@@ -67,7 +103,7 @@ struct AdamWParams {
 // overflowed).
 template <bool Master>
 Prepared prepare_adamw(const PrepareArgs& args) {
-  const UpdateFn update = find_update(Rule::adamw, args.in[0].dtype, Master);
+  const UpdateFn update = find_update(Rule::adamw, args.in[0].dtype, Master).all;
   if (!update) return str("weights must be floating point, got ", name_of(args.in[0].dtype));
   const int64_t n = args.in[0].shape.size();
   const int item = size_of(args.in[0].dtype);
@@ -225,6 +261,15 @@ struct FtrlParams {
   }
 };
 
+Prepared prepare_ftrl(const PrepareArgs& args) {
+  return prepare_update(args, Rule::ftrl, 2, false, [](const Params& params) {
+    const auto& p = params.as<FtrlParams>();
+    UpdateScalars s = common_scalars(p);
+    s.a = p.lamda1, s.b = p.beta;
+    return s;
+  });
+}
+
 const RegisterOp ftrl{{.name = "ftrl_update",
                        .doc = "Follow the regularized leader (McMahan et al., 2013). z and n are written.",
                        .aliases = {"_sparse_ftrl_update"},
@@ -232,16 +277,9 @@ const RegisterOp ftrl{{.name = "ftrl_update",
                        .inputs = Inputs{"weight", "grad", "z", "n"}.mutates({"z", "n"}),
                        .infer = {infer::same_shape, infer_update_dtype},
                        .gradient = Gradient::none(),
-                       .kernels = {{"simd",
-                                    [](const PrepareArgs& args) {
-                                      return prepare_update(args, Rule::ftrl, 2, false, [](const Params& params) {
-                                        const auto& p = params.as<FtrlParams>();
-                                        UpdateScalars s = common_scalars(p);
-                                        s.a = p.lamda1, s.b = p.beta;
-                                        return s;
-                                      });
-                                    }}},
+                       .kernels = {{"simd", prepare_ftrl}},
                        .flags = kUpdateFlags}};
+const RegisterSparse ftrl_rows{"ftrl_update", {infer_row_update, {{"rows", prepare_ftrl}}}};
 
 struct FtmlParams {
   double lr = 0, beta1 = 0.6, beta2 = kBeta2, epsilon = kEpsilon;
@@ -345,7 +383,7 @@ void infer_lamb_step(InferContext& c) {
 }
 
 Prepared prepare_lamb_step(const PrepareArgs& args) {
-  const UpdateFn update = find_update(Rule::lamb_step, args.in[0].dtype, false);
+  const UpdateFn update = find_update(Rule::lamb_step, args.in[0].dtype, false).all;
   if (!update) return str("weights must be floating point, got ", name_of(args.in[0].dtype));
   const int64_t n = args.in[0].shape.size();
   UpdatePieces pieces({n});

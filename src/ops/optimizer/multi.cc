@@ -126,7 +126,7 @@ struct MultiUpdate {
       const TensorSpec& weight = args.in[w * kStride];
       sizes.push_back(weight.shape.size());
       bytes += sizes.back() * (3 + 2 * P::kStates) * size_of(weight.dtype);
-      updates.push_back(find_update(P::kRule, weight.dtype, Master));
+      updates.push_back(find_update(P::kRule, weight.dtype, Master).all);
       if (!updates.back()) return str("weights must be floating point, got ", name_of(weight.dtype));
     }
     return make_kernel(

@@ -163,5 +163,20 @@ const RegisterOp signum{{.name = "signum_update",
                          .kernels = {{"simd", prepare<Rule::signum, 1, false, signum_scalars>}},
                          .flags = kUpdateFlags}};
 
+// By row_sparse gradients.
+template <Rule R, int States, bool Master, ScalarsFn Scalars>
+SparseForm by_rows() {
+  return {infer_row_update, {{"rows", prepare<R, States, Master, Scalars>}}};
+}
+const RegisterSparse sgd_rows{"sgd_update", by_rows<Rule::sgd, 0, false, plain_scalars<SgdParams>>()};
+const RegisterSparse mp_sgd_rows{"mp_sgd_update", by_rows<Rule::sgd, 0, true, plain_scalars<SgdParams>>()};
+const RegisterSparse sgd_mom_rows{"sgd_mom_update",
+                                  by_rows<Rule::sgd_mom, 1, false, momentum_scalars<MomentumParams>>()};
+const RegisterSparse mp_sgd_mom_rows{"mp_sgd_mom_update",
+                                     by_rows<Rule::sgd_mom, 1, true, momentum_scalars<MomentumParams>>()};
+const RegisterSparse nag_rows{"nag_mom_update", by_rows<Rule::nag_mom, 1, false, momentum_scalars<NagParams>>()};
+const RegisterSparse signsgd_rows{"signsgd_update", by_rows<Rule::signsgd, 0, false, plain_scalars<SignSgdParams>>()};
+const RegisterSparse signum_rows{"signum_update", by_rows<Rule::signum, 1, false, signum_scalars>()};
+
 }  // namespace
 }  // namespace mxnet::ops

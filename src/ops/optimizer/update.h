@@ -24,6 +24,7 @@ enum class Rule {
   ftml,
   lamb_direction,
   lamb_step,
+  adagrad,
   count
 };
 
@@ -47,13 +48,23 @@ struct UpdateArrays {
 
 using UpdateFn = void (*)(const UpdateArrays& arrays, const UpdateScalars& scalars, int64_t begin, int64_t end);
 
+// The same for some rows of weight and states: row rows[i] by row grad_rows[i] of grad (row i if null), each of `width`
+// elements. Memory that comes later is fetched ahead.
+using UpdateRowsFn = void (*)(const UpdateArrays& arrays, const UpdateScalars& scalars, const int64_t* rows,
+                              const int64_t* grad_rows, int64_t count, int64_t width);
+
 // [rule][type]: f32, f64, f16, bf16, then f16, bf16 and f32 with a master weight.
 struct UpdateTable {
-  UpdateFn fn[static_cast<int>(Rule::count)][7];
+  struct Entry {
+    UpdateFn all;
+    UpdateRowsFn rows;
+  };
+  Entry fn[static_cast<int>(Rule::count)][7];
 };
 const UpdateTable& update_table();
 
-UpdateFn find_update(Rule rule, DType dtype, bool with_master);
+// Members are null for dtypes that have no update.
+UpdateTable::Entry find_update(Rule rule, DType dtype, bool with_master);
 
 // Several arrays cut into pieces of like size, in fixed order.
 class UpdatePieces {
@@ -82,8 +93,12 @@ void UpdatePieces::run(F&& update) const {
 }
 
 // A kernel for one array: inputs are weight, grad, `states` states, then the master weight if there is one. `scalars`
-// reads the run-time parameters.
+// reads the run-time parameters. The gradient may be row_sparse: with the parameter lazy_update only its rows change,
+// else absent rows count as zero.
 using ScalarsFn = UpdateScalars (*)(const Params& params);
 Prepared prepare_update(const PrepareArgs& args, Rule rule, int states, bool with_master, ScalarsFn scalars);
+
+// Storage types of an update: a row_sparse gradient, a dense or a complete row_sparse weight, dense states.
+bool infer_row_update(const Params& params, std::span<const TensorSpec> in, std::span<TensorSpec> out);
 
 }  // namespace mxnet::ops

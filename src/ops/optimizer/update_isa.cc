@@ -17,6 +17,7 @@ extern const ops::UpdateTable update_table;
 namespace {
 
 using ops::UpdateArrays;
+using ops::UpdateFn;
 using ops::UpdateScalars;
 
 template <typename C>
@@ -165,6 +166,15 @@ struct LambDirection {  // a, b: decay rates, c: epsilon, d, e: bias corrections
     return s[0] / p.d / (std::sqrt(s[1] / p.e) + p.c) + p.wd * w;
   }
 };
+struct AdaGrad {  // c: epsilon
+  static constexpr int kStates = 1;
+  template <typename C>
+  static C step(const Numbers<C>& p, C w, C g, C* s) {
+    g = p.scaled(g);
+    s[0] += g * g;
+    return w - p.lr * g / std::sqrt(s[0] + p.c);
+  }
+};
 struct LambStep {  // lr holds the trust ratio as well
   static constexpr int kStates = 0;
   template <typename C>
@@ -262,9 +272,58 @@ void update_master(const UpdateArrays& a, const UpdateScalars& scalars, int64_t 
   }
 }
 
-#define MXNET_RULE_ROW(R)                                                                                      \
-  {update_plain<R, float>,   update_plain<R, double>,      update_half<R, half_t>, update_half<R, bfloat16_t>, \
-   update_master<R, half_t>, update_master<R, bfloat16_t>, update_master<R, float>}
+// Rows to come whose memory is asked for. The rows lie anywhere: the hardware cannot foresee them.
+constexpr int64_t kAhead = 12;
+
+template <typename T>
+T* moved(T* p, int64_t elements) {
+  return p ? p + elements : nullptr;
+}
+template <typename T>
+void* moved(const void* p, int64_t elements) {
+  return p ? static_cast<T*>(const_cast<void*>(p)) + elements : nullptr;
+}
+
+template <typename T>
+void fetch(const void* base, int64_t row, int64_t width) {
+  if (!base) return;
+  const char* p = static_cast<const char*>(base) + row * width * static_cast<int64_t>(sizeof(T));
+  const int64_t bytes = std::min<int64_t>(width * static_cast<int64_t>(sizeof(T)), 1024);
+  for (int64_t at = 0; at < bytes; at += 64) __builtin_prefetch(p + at, 1);
+}
+
+// T: weight and gradient; S: states.
+template <typename T, typename S, UpdateFn Update>
+void update_rows(const UpdateArrays& a, const UpdateScalars& scalars, const int64_t* rows, const int64_t* grad_rows,
+                 int64_t count, int64_t width) {
+  for (int64_t i = 0; i < count; ++i) {
+    if (i + kAhead < count) {
+      const int64_t next = rows[i + kAhead];
+      fetch<T>(a.out, next, width);
+      fetch<float>(a.master, next, width);
+      for (const void* state : a.state) fetch<S>(state, next, width);
+    }
+    const int64_t at = rows[i] * width;
+    UpdateArrays row;
+    row.out = moved<T>(a.out, at);
+    row.weight = moved<T>(a.weight, at);
+    row.grad = moved<T>(a.grad, (grad_rows ? grad_rows[i] : i) * width);
+    for (int s = 0; s < ops::kMaxStates; ++s) row.state[s] = moved<S>(a.state[s], at);
+    row.master = moved(a.master, at);
+    Update(row, scalars, 0, width);
+  }
+}
+
+template <typename T, typename S, UpdateFn Update>
+constexpr ops::UpdateTable::Entry entry() {
+  return {Update, update_rows<T, S, Update>};
+}
+
+#define MXNET_RULE_ROW(R)                                                                                         \
+  {entry<float, float, update_plain<R, float>>(),    entry<double, double, update_plain<R, double>>(),            \
+   entry<half_t, half_t, update_half<R, half_t>>(),  entry<bfloat16_t, bfloat16_t, update_half<R, bfloat16_t>>(), \
+   entry<half_t, float, update_master<R, half_t>>(), entry<bfloat16_t, float, update_master<R, bfloat16_t>>(),    \
+   entry<float, float, update_master<R, float>>()}
 
 }  // namespace
 
@@ -273,6 +332,6 @@ const ops::UpdateTable update_table = {{MXNET_RULE_ROW(Sgd), MXNET_RULE_ROW(SgdM
                                         MXNET_RULE_ROW(SignSgd), MXNET_RULE_ROW(Signum), MXNET_RULE_ROW(Adam),
                                         MXNET_RULE_ROW(AdamW), MXNET_RULE_ROW(RmsProp), MXNET_RULE_ROW(RmsPropAlex),
                                         MXNET_RULE_ROW(Ftrl), MXNET_RULE_ROW(Ftml), MXNET_RULE_ROW(LambDirection),
-                                        MXNET_RULE_ROW(LambStep)}};
+                                        MXNET_RULE_ROW(LambStep), MXNET_RULE_ROW(AdaGrad)}};
 
 }  // namespace mxnet::MX_ISA
