@@ -9,7 +9,7 @@
 namespace mxnet {
 namespace {
 
-constexpr int64_t kTileBytes = 24 << 10;      // what the tiles of a program may take of the first cache
+constexpr int64_t kTileBytes = 12 << 10;      // what the tiles of a program may take of the first cache
 constexpr int64_t kGrainElements = 16 << 10;  // least work for a thread
 
 // Turns instructions into steps over virtual registers, then registers into slots.
@@ -76,6 +76,7 @@ class Planner {
     double ns;
     std::optional<Fn> function;  // of floats, where it is a formula rather than a conversion
     std::vector<ChainOp> chain = {};
+    std::optional<ChainOp> rounding = {};  // of a step that rounds floats to a half type
   };
   static const TileTable& table() { return tile_table(); }
 
@@ -146,7 +147,9 @@ class Planner {
     if (is_half(to)) {
       if (from == to) return r;
       if (a != Native::f32) r = convert(r, storage_of(a), DType::f32, Native::f32);
-      return add_step(table().round_half[to == DType::bf16], Native::f32, 0.15, {r});
+      const int result = add_step(table().round_half[to == DType::bf16], Native::f32, 0.1, {r});
+      steps_.back().rounding = to == DType::bf16 ? ChainOp::round_bf16 : ChainOp::round_f16;
+      return result;
     }
     if (to == DType::boolean) return from == to ? r : convert(r, storage_of(a), to, b);
     return a == b ? r : convert(r, storage_of(a), storage_of(b), b);
@@ -269,7 +272,8 @@ class Planner {
 
   // The step's function as a link behind register `before`, if it can be one.
   static std::optional<ChainOp> link_behind(const VirtualStep& step, int before) {
-    if (step.once || !step.function) return {};
+    if (step.once) return {};
+    if (!step.function) return step.rounding;
     const auto uses = std::count(step.args.begin(), step.args.end(), before);
     return uses == 1 ? chain_op(*step.function, step.args[0] != before) : std::nullopt;
   }
@@ -293,7 +297,7 @@ class Planner {
     const auto op = link_behind(step, before.out);
     if (!op || before.chain.size() == kMaxLinks) return false;
     if (before.chain.empty()) {
-      const auto first = before.function ? chain_op(*before.function, false) : std::nullopt;
+      const auto first = before.function ? chain_op(*before.function, false) : before.rounding;
       if (!first) return false;
       before.chain = {*first};
       before.fn = nullptr;

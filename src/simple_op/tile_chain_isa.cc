@@ -56,6 +56,8 @@ MX_INLINE void apply_links(F32 (&v)[Vectors], const Run* runs, int count, int64_
       MX_UNARY(negative, -a)
       MX_UNARY(square, a * a)
       MX_UNARY(abs, vabs(a))
+      MX_UNARY(round_f16, rounded<half_t>(a))
+      MX_UNARY(round_bf16, rounded<bfloat16_t>(a))
     }
   }
 #undef MX_UNARY

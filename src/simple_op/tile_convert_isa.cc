@@ -28,17 +28,12 @@ void convert_tile(void* out, const void* a, const void*, const void*, int64_t n,
   for (; i < n; ++i) o[i] = convert<To>(x[i]);
 }
 
-// The nearest half of each float, again as a float.
 template <typename Half>
 void round_tile(void* out, const void* a, const void*, const void*, int64_t n, unsigned) {
   const float* x = static_cast<const float*>(a);
   float* o = static_cast<float*>(out);
-  Half halves[kLanes<float>];
   int64_t i = 0;
-  for (; i + kLanes<float> <= n; i += kLanes<float>) {
-    store(halves, load(x + i));
-    store(o + i, load(halves));
-  }
+  for (; i + kLanes<float> <= n; i += kLanes<float>) store(o + i, rounded<Half>(load(x + i)));
   for (; i < n; ++i) o[i] = static_cast<float>(Half(x[i]));
 }
 

@@ -41,7 +41,22 @@ constexpr int storage_slot(DType t) { return t == DType::bf16 ? 8 : static_cast<
 using TileFn = void (*)(void* out, const void* a, const void* b, const void* c, int64_t n, unsigned scalars);
 
 // Cheap functions of floats in a row, each of the one before: the value stays in registers.
-enum class ChainOp : uint8_t { add, sub, rsub, mul, div, rdiv, maximum, minimum, relu, negative, square, abs };
+enum class ChainOp : uint8_t {
+  add,
+  sub,
+  rsub,
+  mul,
+  div,
+  rdiv,
+  maximum,
+  minimum,
+  relu,
+  negative,
+  square,
+  abs,
+  round_f16,
+  round_bf16
+};
 struct ChainLink {
   ChainOp op;
   bool scalar;          // the other operand is one element

@@ -331,12 +331,29 @@ MX_INLINE F32 load(const bfloat16_t* p) {
   const HalfWords h = *reinterpret_cast<const HalfWordsInMemory*>(p);
   return (F32)(__builtin_convertvector(h, Words) << 16);
 }
-MX_INLINE void store(bfloat16_t* p, F32 v) {
+// The bfloat16 is the upper half of the result.
+MX_INLINE Words bfloat16_bits(F32 v) {
   const Words u = (Words)v;
-  const Words rounded = (u + 0x7fffu + ((u >> 16) & 1u)) >> 16;
-  const Words nan = (u >> 16) | 0x40u;
-  const Words bits = (Words)(v != v) ? nan : rounded;
-  *reinterpret_cast<HalfWordsInMemory*>(p) = __builtin_convertvector(bits, HalfWords);
+  return (Words)(v != v) ? u | 0x400000u : u + 0x7fffu + ((u >> 16) & 1u);
+}
+MX_INLINE void store(bfloat16_t* p, F32 v) {
+  *reinterpret_cast<HalfWordsInMemory*>(p) = __builtin_convertvector(bfloat16_bits(v) >> 16, HalfWords);
+}
+
+// The nearest half of each float, again as a float.
+template <typename Half>
+MX_INLINE F32 rounded(F32 v) {
+  if constexpr (std::is_same_v<Half, bfloat16_t>) {
+    return (F32)(bfloat16_bits(v) & 0xffff0000u);
+  } else {
+#if defined(__AVX512F__)
+    return (F32)_mm512_cvtph_ps(_mm512_cvtps_ph((__m512)v, 8));
+#elif defined(__F16C__)
+    return (F32)_mm256_cvtph_ps(_mm256_cvtps_ph((__m256)v, 8));
+#else
+    return by_lane(v, [](float x) { return half_t::decode(half_t::encode(x)); });
+#endif
+  }
 }
 
 }  // namespace mxnet::MX_ISA

@@ -75,13 +75,15 @@ MX_INLINE F32 vsigmoid(F32 x) {
   return (x >= 0.0f ? splat(1.0f) : e) / (1.0f + e);
 }
 
+// From m = expm1(2|x|), which keeps its digits where x is small: m / (m + 2).
 MX_INLINE F32 vtanh(F32 x) {
-  const F32 a = vabs(x);
-  const F32 big = 1.0f - 2.0f / (vexp(a + a) + 1.0f);
-  constexpr float c[] = {-3.333328508e-01f, 1.333151517e-01f, -5.374514468e-02f, 2.065521866e-02f, -5.721630154e-03f};
-  const F32 z = x * x;
-  const F32 small = x + x * z * polynomial(z, c);
-  return a < 0.625f ? small : with_sign(big, x);
+  const F32 a = vmin(splat(10.0f), vabs(x));  // past it the result is one
+  const F32 n = vrint(a * 2.885390043f);
+  const F32 r = (a - n * 0.346435546875f) - n * 1.380434114e-04f;  // within ln(2) / 4
+  constexpr float c[] = {1.999999881f, 1.333323359f, 6.666752696e-01f, 2.677327096e-01f, 8.884797990e-02f};
+  const F32 s = (F32)((__builtin_convertvector(n, I32) + 127) << 23);
+  const F32 m = (polynomial(r, c) * (r * r) + (r + r)) * s + (s - 1.0f);
+  return with_sign(m / (m + 2.0f), x);
 }
 
 // 1 - erf(x) for x >= 2/3 as exp(-x^2) times something smooth.
