@@ -175,15 +175,18 @@ class OuterWeights final : public ConvKernel {
             .lanes_step = g_.step[1] * kernel_.lanes};
   }
 
-  // Tiles to (filters, channels, kernel rows, kernel columns).
+  // Tiles to (filters, channels, kernel rows, kernel columns), each read once from end to end.
   void unpack(const float* tiles, float* w) const {
-    const int64_t window = q_.kernel_size(), per_filter = q_.in_channels * window;
-    cpu::parallel_for(q_.out_channels, std::max<int64_t>(1, 4096 / per_filter), [&](int64_t begin, int64_t end) {
-      for (int64_t k = begin; k < end; ++k) {
-        for (int64_t tap = 0; tap < g_.num_taps(); ++tap) {
-          const float* from = tiles + (tap * g_.lane_panels * g_.row_panels + k / kernel_.rows) * tile_;
-          for (int64_t p = 0; p < g_.lane_panels; ++p, from += g_.row_panels * tile_) {
-            unpack_lanes(from + k % kernel_.rows * kernel_.lanes, p * kernel_.lanes, tap, w + k * per_filter);
+    const int64_t per_filter = q_.in_channels * q_.kernel_size();
+    cpu::parallel_for(g_.row_panels, 1, [&](int64_t begin, int64_t end) {
+      for (int64_t rows = begin; rows < end; ++rows) {
+        const int64_t first = rows * kernel_.rows, count = std::min(kernel_.rows, q_.out_channels - first);
+        for (int64_t lanes = 0; lanes < g_.lane_panels; ++lanes) {
+          for (int64_t tap = 0; tap < g_.num_taps(); ++tap) {
+            const float* from = tiles + ((tap * g_.lane_panels + lanes) * g_.row_panels + rows) * tile_;
+            for (int64_t k = 0; k < count; ++k) {
+              unpack_lanes(from + k * kernel_.lanes, lanes * kernel_.lanes, tap, w + (first + k) * per_filter);
+            }
           }
         }
       }

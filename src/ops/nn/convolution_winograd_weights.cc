@@ -90,11 +90,15 @@ class WinogradWeights final : public ConvKernel {
 
   void finish(const float* sums, float* w) const {
     const int64_t tile = outer_.rows * outer_.lanes, point = lane_panels_ * row_panels_ * tile;
-    cpu::parallel_for(conv_.filters, 4, [&](int64_t begin, int64_t end) {
-      for (int64_t k = begin; k < end; ++k) {
-        const float* from = sums + k / outer_.rows * tile + k % outer_.rows * outer_.lanes;
-        for (int64_t p = 0; p < lane_panels_; ++p, from += row_panels_ * tile) {
-          kernel_.window(from, point, w + (k * conv_.channels + p * kernel_.lanes) * 9);
+    cpu::parallel_for(row_panels_, 1, [&](int64_t begin, int64_t end) {
+      for (int64_t r = begin; r < end; ++r) {
+        const int64_t first = r * outer_.rows, count = std::min(outer_.rows, conv_.filters - first);
+        for (int64_t p = 0; p < lane_panels_; ++p) {
+          const float* from = sums + (p * row_panels_ + r) * tile;
+          for (int64_t k = 0; k < count; ++k) {
+            float* to = w + ((first + k) * conv_.channels + p * kernel_.lanes) * 9;
+            kernel_.window(from + k * outer_.lanes, point, to);
+          }
         }
       }
     });
