@@ -347,6 +347,7 @@ def test_convolution_weight_gradients(shape, filters, kernel, stride, dilate, pa
         ((1, 64, 22, 26), 80, (0, 2)),  # edges that cut tiles, padding that differs
         ((3, 80, 12, 13), 64, (2, 0)),
         ((1, 128, 21, 21), 96, (1, 1)),
+        ((8, 288, 7, 7), 256, (1, 1)),  # many weights
     ],
 )
 def test_convolution_three_by_three(shape, filters, pad):

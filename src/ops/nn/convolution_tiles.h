@@ -29,22 +29,22 @@ struct TiledConv {
     return {index / per_image, within / tile_cols() * kWinogradOut, within % tile_cols() * kWinogradOut};
   }
 
-  // Where the 36 inputs of a tile lie; `outside` where there are none.
-  void find_inputs(const Tile& tile, const float* src, const float* outside, const float** pixels) const {
+  // Where the 36 inputs of a tile lie; null where there are none.
+  void find_inputs(const Tile& tile, const float* src, const float** pixels) const {
     for (int64_t y = tile.row - pad_rows; y < tile.row - pad_rows + kWinogradIn; ++y) {
       for (int64_t x = tile.col - pad_cols; x < tile.col - pad_cols + kWinogradIn; ++x) {
         const bool inside = y >= 0 && y < in_rows && x >= 0 && x < in_cols;
-        *pixels++ = inside ? src + ((tile.image * in_rows + y) * in_cols + x) * channels : outside;
+        *pixels++ = inside ? src + ((tile.image * in_rows + y) * in_cols + x) * channels : nullptr;
       }
     }
   }
   // The same for its 16 outputs.
   template <typename T>
-  void find_outputs(const Tile& tile, T* dst, T* outside, T** pixels) const {
+  void find_outputs(const Tile& tile, T* dst, T** pixels) const {
     for (int64_t y = tile.row; y < tile.row + kWinogradOut; ++y) {
       for (int64_t x = tile.col; x < tile.col + kWinogradOut; ++x) {
         const bool inside = y < out_rows && x < out_cols;
-        *pixels++ = inside ? dst + ((tile.image * out_rows + y) * out_cols + x) * filters : outside;
+        *pixels++ = inside ? dst + ((tile.image * out_rows + y) * out_cols + x) * filters : nullptr;
       }
     }
   }

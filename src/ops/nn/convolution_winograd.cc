@@ -16,11 +16,22 @@ class Winograd final : public ConvKernel {
     filter_step_ = flip_ ? 9 : 9 * q.in_channels;
     channel_step_ = flip_ ? 9 * q.in_channels : 9;
     panel_ = p_.channels * kernel_.lanes + kSetPadding;
-    scratch_bytes = sizeof(float) * static_cast<size_t>(kWinogradPoints * panel_ * (p_.filters / kernel_.lanes));
-    // A block's transformed tiles should stay in the second cache.
-    constexpr int64_t kBlockElements = 110'000, kBlocks = 16;
-    const int64_t fit = std::clamp<int64_t>(kBlockElements / (kWinogradPoints * p_.channels) / kernel_.rows, 2, 8);
-    block_ = std::min(fit, TiledConv::parts_of(p_.tiles(), kBlocks * kernel_.rows)) * kernel_.rows;
+    weights_ = kWinogradPoints * panel_ * (p_.filters / kernel_.lanes);
+    constexpr int64_t kManyWeights = 5 << 19;
+    by_point_ = weights_ > kManyWeights;
+    int64_t shared = 0;
+    if (by_point_) {
+      // Both sides of the products lie in the third cache.
+      constexpr int64_t kElements = 3 << 19;
+      block_ = std::clamp<int64_t>(kElements / (kWinogradPoints * p_.channels), 64, p_.tiles());
+      shared = kWinogradPoints * (tiles_step() + product_step(p_.filters));
+    } else {
+      // A block's transformed tiles stay in the second cache.
+      constexpr int64_t kElements = 110'000, kBlocks = 16;
+      const int64_t fit = std::clamp<int64_t>(kElements / (kWinogradPoints * p_.channels) / kernel_.rows, 2, 8);
+      block_ = std::min(fit, TiledConv::parts_of(p_.tiles(), kBlocks * kernel_.rows)) * kernel_.rows;
+    }
+    scratch_bytes = sizeof(float) * static_cast<size_t>(weights_ + shared);
     const double rate = 130;  // of the multiplications that are saved as well, per ns on one core
     cost_ns = 2000 + static_cast<int64_t>(2.0 * static_cast<double>(q.multiplications()) / rate);
   }
@@ -35,42 +46,81 @@ class Winograd final : public ConvKernel {
     });
     const auto* src = static_cast<const float*>(flip_ ? y : x);
     auto* dst = static_cast<float*>(flip_ ? x : y);
-    cpu::parallel_for(TiledConv::parts_of(p_.tiles(), block_), 1, [&](int64_t begin, int64_t end) {
+    const int64_t blocks = TiledConv::parts_of(p_.tiles(), block_);
+    if (by_point_) {
+      for (int64_t i = 0; i < blocks; ++i) run_points(i * block_, packed, src, static_cast<const float*>(bias), dst);
+      return;
+    }
+    cpu::parallel_for(blocks, 1, [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) run_block(i * block_, packed, src, static_cast<const float*>(bias), dst);
     });
   }
 
  private:
+  int64_t tiles_step() const { return block_ * p_.channels + kSetPadding; }
+  int64_t product_step(int64_t filters) const { return block_ * filters + kSetPadding; }
+
+  // Few weights: a thread takes a block of tiles through all points and all panels of filters.
   void run_block(int64_t first, const float* packed, const float* src, const float* bias, float* dst) const {
-    const int64_t count = std::min(block_, p_.tiles() - first), point = block_ * p_.channels + kSetPadding,
-                  product = block_ * kernel_.lanes + kSetPadding;
+    const int64_t count = std::min(block_, p_.tiles() - first), product = product_step(kernel_.lanes);
     Scratch own;
-    auto* tiles = own.get<float>(static_cast<size_t>(kWinogradPoints * point));
+    auto* tiles = own.get<float>(static_cast<size_t>(kWinogradPoints * tiles_step()));
     auto* products = own.get<float>(static_cast<size_t>(kWinogradPoints * product));
-    auto* zeros = own.get<float>(static_cast<size_t>(p_.channels));
-    std::fill_n(zeros, p_.channels, 0.0f);
-    for (int64_t t = 0; t < count; ++t) {
-      const float* pixels[kWinogradPoints];
-      p_.find_inputs(p_.tile_at(first + t), src, zeros, pixels);
-      kernel_.input(pixels, p_.channels, tiles + t * p_.channels, point, kernel_.lanes);
-    }
-    for (int64_t filter = 0; filter < p_.filters; filter += kernel_.lanes) {
-      const float* weights = packed + filter / kernel_.lanes * kWinogradPoints * panel_;
+    for (int64_t t = 0; t < count; ++t) transform(first + t, src, tiles + t * p_.channels);
+    for (int64_t panel = 0; panel < p_.filters / kernel_.lanes; ++panel) {
       for (int64_t i = 0; i < kWinogradPoints; ++i) {
-        kernel_.multiply(tiles + i * point, count, p_.channels, weights + i * panel_, products + i * product);
+        kernel_.multiply(tiles + i * tiles_step(), count, p_.channels, packed + (panel * kWinogradPoints + i) * panel_,
+                         products + i * product);
       }
       for (int64_t t = 0; t < count; ++t) {
-        float* pixels[kWinogradOut * kWinogradOut];
-        p_.find_outputs<float>(p_.tile_at(first + t), dst + filter, nullptr, pixels);
-        kernel_.output(products + t * kernel_.lanes, product, bias_ ? bias + filter : nullptr, pixels);
+        finish(first + t, panel, products + t * kernel_.lanes, product, bias, dst);
       }
     }
   }
 
+  // Many weights: a thread takes a point of all tiles through all panels, so that weights are read once.
+  void run_points(int64_t first, float* packed, const float* src, const float* bias, float* dst) const {
+    const int64_t count = std::min(block_, p_.tiles() - first), panels = p_.filters / kernel_.lanes;
+    const int64_t product = product_step(p_.filters);
+    float* tiles = packed + weights_;
+    float* products = tiles + kWinogradPoints * tiles_step();
+    cpu::parallel_for(count, 4, [&](int64_t begin, int64_t end) {
+      for (int64_t t = begin; t < end; ++t) transform(first + t, src, tiles + t * p_.channels);
+    });
+    cpu::parallel_for(kWinogradPoints, 1, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) {
+        for (int64_t panel = 0; panel < panels; ++panel) {
+          kernel_.multiply(tiles + i * tiles_step(), count, p_.channels,
+                           packed + (panel * kWinogradPoints + i) * panel_,
+                           products + i * product + panel * block_ * kernel_.lanes);
+        }
+      }
+    });
+    cpu::parallel_for(count, 4, [&](int64_t begin, int64_t end) {
+      for (int64_t t = begin; t < end; ++t) {
+        for (int64_t panel = 0; panel < panels; ++panel) {
+          finish(first + t, panel, products + (panel * block_ + t) * kernel_.lanes, product, bias, dst);
+        }
+      }
+    });
+  }
+
+  void transform(int64_t tile, const float* src, float* to) const {
+    const float* pixels[kWinogradPoints];
+    p_.find_inputs(p_.tile_at(tile), src, pixels);
+    kernel_.input(pixels, p_.channels, to, tiles_step(), kernel_.lanes);
+  }
+
+  void finish(int64_t tile, int64_t panel, const float* products, int64_t step, const float* bias, float* dst) const {
+    float* pixels[kWinogradOut * kWinogradOut];
+    p_.find_outputs<float>(p_.tile_at(tile), dst + panel * kernel_.lanes, pixels);
+    kernel_.output(products, step, bias_ ? bias + panel * kernel_.lanes : nullptr, pixels);
+  }
+
   TiledConv p_;
-  bool flip_, bias_;
+  bool flip_, bias_, by_point_;
   const WinogradKernels& kernel_;
-  int64_t filter_step_, channel_step_, panel_, block_;
+  int64_t filter_step_, channel_step_, panel_, weights_, block_;
 };
 
 bool suits(const ConvProblem& q) {
@@ -81,16 +131,17 @@ bool suits(const ConvProblem& q) {
 }
 
 // Transforms cost memory traffic: there must be enough channels that each transformed element meets, tiles that are
-// mostly full, and enough of them for the transformed weights, four times as large as the weights. Not measured with
-// AVX-512.
-bool pays(const TiledConv& p) {
-  constexpr int64_t kLeastChannels = 64, kMostWeights = 512 * 512;
+// mostly full, and enough of them for the transformed weights, four times as large as the weights; direct kernels are
+// slower for many channels. Not measured with AVX-512.
+bool pays(const TiledConv& p, ConvPass pass) {
+  constexpr int64_t kLeastChannels = 64, kMany = 256 * 256, kMost = 512 * 512;
   if (cpu::isa() == cpu::Isa::avx512) return false;
   const int64_t lanes = winograd_kernels().lanes, weights = p.channels * p.filters;
   if (p.channels % lanes || p.filters % lanes || std::min(p.channels, p.filters) < kLeastChannels) return false;
+  if (weights > (pass == ConvPass::weights ? kMany : kMost)) return false;
   const int64_t computed = p.tile_rows() * p.tile_cols() * kWinogradOut * kWinogradOut;
-  return weights <= kMostWeights && 2 * computed <= 3 * p.out_rows * p.out_cols &&
-         p.tiles() >= std::clamp<int64_t>(weights / 700, 24, 96);
+  const int64_t least = weights > kMany ? 32 : std::clamp<int64_t>(weights / 700, 24, 96);
+  return 2 * computed <= 3 * p.out_rows * p.out_cols && p.tiles() >= least;
 }
 
 }  // namespace
@@ -103,7 +154,7 @@ TiledConv tiled(const ConvProblem& q, ConvPass pass) {
 }
 
 std::unique_ptr<ConvKernel> prepare_conv_winograd(const ConvProblem& q, ConvPass pass, bool with_bias) {
-  if (!suits(q) || !pays(tiled(q, pass))) return nullptr;
+  if (!suits(q) || !pays(tiled(q, pass), pass)) return nullptr;
   if (pass == ConvPass::weights) return make_winograd_weights(q, with_bias);
   return std::make_unique<Winograd>(q, pass, with_bias);
 }

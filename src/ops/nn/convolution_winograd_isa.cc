@@ -84,6 +84,8 @@ void weights(const float* w, int64_t filter_step, int64_t channel_step, bool fli
   }
 }
 
+MX_INLINE F32 load_or_zero(const float* pixel, int64_t at) { return pixel ? load(pixel + at) : F32{}; }
+
 void input(const float* const* pixels, int64_t channels, float* to, int64_t point_step, int64_t panel_step) {
   for (int64_t c = 0; c < channels; c += kV) {
     float* panel = to + c / kWidth * panel_step + c % kWidth;
@@ -91,7 +93,7 @@ void input(const float* const* pixels, int64_t channels, float* to, int64_t poin
 #pragma GCC unroll 6
     for (int y = 0; y < 6; ++y) {
 #pragma GCC unroll 6
-      for (int x = 0; x < 6; ++x) d[x] = load(pixels[6 * y + x] + c);
+      for (int x = 0; x < 6; ++x) d[x] = load_or_zero(pixels[6 * y + x], c);
       transform_input(d, rows + 6 * y);
     }
 #pragma GCC unroll 6
@@ -167,7 +169,7 @@ void gradient(const float* const* pixels, int64_t filters, float* to, int64_t po
 #pragma GCC unroll 4
     for (int y = 0; y < 4; ++y) {
 #pragma GCC unroll 4
-      for (int x = 0; x < 4; ++x) g[x] = load(pixels[4 * y + x] + k);
+      for (int x = 0; x < 4; ++x) g[x] = load_or_zero(pixels[4 * y + x], k);
       transform_gradient(g, rows + 6 * y);
     }
 #pragma GCC unroll 6

@@ -7,7 +7,6 @@
 #include "ops/nn/convolution_outer.h"
 #include "ops/nn/convolution_tiles.h"
 #include "ops/nn/row_sum.h"
-#include "resource/scratch.h"
 
 namespace mxnet::nn {
 namespace {
@@ -50,16 +49,12 @@ class WinogradWeights final : public ConvKernel {
   // Inputs to [point][panel][tile][lanes], output gradients to [point][tile][row_].
   void transform(const float* src, const float* dy, int64_t first, int64_t count, float* to) const {
     cpu::parallel_for(count, 4, [&](int64_t begin, int64_t end) {
-      Scratch own;
-      const int64_t widest = std::max(conv_.channels, conv_.filters);
-      auto* zeros = own.get<float>(static_cast<size_t>(widest));
-      std::fill_n(zeros, widest, 0.0f);
       for (int64_t t = begin; t < end; ++t) {
         const TiledConv::Tile tile = conv_.tile_at(first + t);
         const float* pixels[kWinogradPoints];
-        conv_.find_inputs(tile, src, zeros, pixels);
+        conv_.find_inputs(tile, src, pixels);
         kernel_.input(pixels, conv_.channels, to + t * kernel_.lanes, point_, kernel_.lanes * kTiles);
-        conv_.find_outputs<const float>(tile, dy, zeros, pixels);
+        conv_.find_outputs<const float>(tile, dy, pixels);
         kernel_.gradient(pixels, conv_.filters, to + inputs_ + t * row_, row_point_);
       }
     });
