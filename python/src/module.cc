@@ -14,6 +14,7 @@
 #include "op_function.h"
 #include "operator/invoke.h"
 #include "operator/op.h"
+#include "precision.h"
 #include "resource/random.h"
 #include "sparse.h"
 #include "storage/storage.h"
@@ -240,6 +241,7 @@ NB_MODULE(_ext, m) {
   bind_dlpack(m);
   bind_sparse(m);
   bind_symbol(m);
+  bind_precision(m);
   bind_executor(m);
   mxnet::Engine::get().set_wait_hook(&interrupted);
   // A thread that sleeps in the engine while it holds the interpreter lock (a push at the run-ahead bound, a fork)

@@ -249,7 +249,7 @@ class Backward {
   void add_to(Slot& slot, const NDArray& value) {
     NDArray out = slot.owned && !options_.create_graph ? slot.value : NDArray();
     const NDArray* in[] = {&slot.value, &value};
-    autograd::call(add_op(), add_op().params.defaults(), in, std::span<NDArray>(&out, 1));
+    autograd::call_as_given(add_op(), add_op().params.defaults(), in, std::span<NDArray>(&out, 1));
     slot = {std::move(out), true};
   }
 
@@ -315,7 +315,7 @@ class TapeBuilder final : public GradientBuilder {
   std::vector<Value> apply(const OpDef& op, const Ref<Params>& params, std::span<const Value> in) override {
     const Pointers pointers(in);
     std::vector<NDArray> out(static_cast<size_t>(op.num_outputs(*params)));
-    autograd::call(op, params, pointers.list, out, node_.device);
+    autograd::call_as_given(op, params, pointers.list, out, node_.device);
     std::vector<Value> values(out.size());
     for (size_t i = 0; i < out.size(); ++i) values[i].array = std::move(out[i]);
     return values;

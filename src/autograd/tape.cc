@@ -6,6 +6,7 @@
 #include "autograd/node.h"
 #include "base/error.h"
 #include "operator/invoke.h"
+#include "operator/precision.h"
 
 namespace mxnet::autograd {
 namespace {
@@ -43,6 +44,50 @@ void record_call(const OpDef& op, const Ref<Params>& params, std::span<const NDA
   attach_outputs(node, out);
 }
 
+NDArray cast(const NDArray& from, DType to, NDArray into = {}) {
+  static const OpDef& op = get_op("amp_cast");
+  static const Ref<Params> low[] = {cast_params(op, DType::f32), cast_params(op, DType::f16),
+                                    cast_params(op, DType::bf16)};
+  const Ref<Params> params = to == DType::f32    ? low[0]
+                             : to == DType::f16  ? low[1]
+                             : to == DType::bf16 ? low[2]
+                                                 : cast_params(op, to);
+  const NDArray* in[] = {&from};
+  call_as_given(op, params, in, std::span<NDArray>(&into, 1), from.device());
+  return into;
+}
+
+// Mixed precision of a call on arrays. The casts are calls of their own, so they are recorded and traced.
+void call_with_casts(const PrecisionPolicy& policy, const OpDef& op, const Ref<Params>& params,
+                     std::span<const NDArray* const> in, std::span<NDArray> out, Device device) {
+  const size_t n = in.size();
+  SmallArray<DType, 8> given(n), wanted(n);
+  for (size_t i = 0; i < n; ++i) given[i] = in[i] ? in[i]->dtype() : DType::unknown;
+  const PrecisionPolicy::Decision decision = policy.decide(op, *params, {given.data(), n}, {wanted.data(), n});
+  if (!decision.casts && decision.result == DType::unknown) return call_as_given(op, params, in, out, device);
+  SmallArray<NDArray, 8> casts(n);
+  SmallArray<const NDArray*, 8> used(n);
+  for (size_t i = 0; i < n; ++i) {
+    used[i] = in[i];
+    if (wanted[i] == given[i] || in[i]->is_none()) continue;
+    casts[i] = cast(*in[i], wanted[i]);
+    used[i] = &casts[i];
+  }
+  // Arrays that the caller brings keep their types: the results are cast into them.
+  SmallArray<NDArray, 2> results(out.size());
+  for (size_t i = 0; i < out.size(); ++i) {
+    if (!out[i].is_none()) check_writable(out[i], op.name.c_str());
+  }
+  call_as_given(op, params, {used.data(), n}, results, device);
+  for (size_t i = 0; i < out.size(); ++i) {
+    const DType own = results[i].dtype();
+    const DType to = !out[i].is_none()                                    ? out[i].dtype()
+                     : decision.result != DType::unknown && is_float(own) ? decision.result
+                                                                          : own;
+    out[i] = to == own && out[i].is_none() ? std::move(results[i]) : cast(results[i], to, out[i]);
+  }
+}
+
 }  // namespace
 
 bool is_recording() { return recording; }
@@ -76,6 +121,15 @@ void TapeNode::consume() {
 
 void call(const OpDef& op, const Ref<Params>& params, std::span<const NDArray* const> in, std::span<NDArray> out,
           Device device) {
+  const PrecisionPolicy* policy = active_precision();
+  if (policy) [[unlikely]]
+    call_with_casts(*policy, op, params, in, out, device);
+  else
+    call_as_given(op, params, in, out, device);
+}
+
+void call_as_given(const OpDef& op, const Ref<Params>& params, std::span<const NDArray* const> in,
+                   std::span<NDArray> out, Device device) {
   InvokeOptions options;
   options.device = device;
   options.training = training;

@@ -26,6 +26,9 @@ bool set_training(bool on);
 void call(const OpDef& op, const Ref<Params>& params, std::span<const NDArray* const> in, std::span<NDArray> out,
           Device device = {});
 std::vector<NDArray> call(const OpDef& op, const Ref<Params>& params, std::span<const NDArray> in, Device device = {});
+// The same without the casts of mixed precision: for calls whose types are settled (gradients of gradients).
+void call_as_given(const OpDef& op, const Ref<Params>& params, std::span<const NDArray* const> in,
+                   std::span<NDArray> out, Device device = {});
 
 // While set on a thread, every `call` is also shown to it after it ran (tracing of programs into graphs).
 using TraceHook = void (*)(const OpDef& op, const Ref<Params>& params, std::span<const NDArray* const> in,

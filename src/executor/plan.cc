@@ -11,6 +11,7 @@
 #include "executor/gradient_pass.h"
 #include "executor/launch.h"
 #include "executor/passes.h"
+#include "executor/precision_pass.h"
 #include "operator/invoke.h"
 
 namespace mxnet {
@@ -52,8 +53,15 @@ Ref<Plan> Plan::compile(std::span<const Entry> heads, std::span<Node* const> inp
   Ref<Plan> plan(new Plan);
   plan->signature_ = std::move(signature);
   for (Node* node : inputs) plan->variables_.emplace_back(node);
-  plan->heads_ = resolve_broadcasts(heads, infer_graph(heads, plan->known_specs()));
+  const auto known = plan->known_specs();
+  plan->heads_.assign(heads.begin(), heads.end());
+  if (const PrecisionPolicy* precision = plan->signature_.precision) {
+    plan->heads_ = place_casts(plan->heads_, known, *precision);
+  }
+  plan->has_casts_ = has_casts(plan->heads_);
+  plan->heads_ = resolve_broadcasts(plan->heads_, infer_graph(plan->heads_, known));
   plan->heads_ = merge_common_subexpressions(plan->heads_);
+  if (plan->has_casts_) plan->heads_ = simplify_casts(plan->heads_, infer_graph(plan->heads_, known));
   plan->source_heads_ = plan->heads_;
   if (plan->signature_.training) {
     plan->heads_ = fuse_norm_relu(plan->heads_, infer_graph(plan->heads_, plan->known_specs()));
@@ -82,6 +90,17 @@ std::unordered_map<const Node*, TensorSpec> Plan::known_specs() const {
   return known;
 }
 
+// Casts of gradients take their type from what they are gradients of, which would be kept for that alone.
+void Plan::simplify_present(std::vector<Entry>& entries) const {
+  std::vector<Entry> present;
+  std::copy_if(entries.begin(), entries.end(), std::back_inserter(present), [](const Entry& e) { return e.node; });
+  present = simplify_casts(present, infer_graph(present, known_specs()));
+  auto next = present.begin();
+  for (Entry& e : entries) {
+    if (e.node) e = *next++;
+  }
+}
+
 std::vector<Entry> Plan::gradient_graph(std::span<const Head> heads, bool lenient) const {
   static const OpDef& ones_like = get_op("ones_like");
   std::vector<Entry> head_gradients(heads_.size());
@@ -94,6 +113,7 @@ std::vector<Entry> Plan::gradient_graph(std::span<const Head> heads, bool lenien
     if (signature_.needs[i]) wanted.push_back(variables_[i].get());
   }
   std::vector<Entry> compact = make_gradients({heads_, head_gradients, wanted, signature_.training, lenient});
+  if (has_casts_) simplify_present(compact);
   std::vector<Entry> all(variables_.size());
   for (size_t i = 0, k = 0; i < variables_.size(); ++i) {
     if (signature_.needs[i]) all[i] = std::move(compact[k++]);

@@ -10,6 +10,7 @@
 
 #include "executor/schedule.h"
 #include "ndarray/ndarray.h"
+#include "operator/precision.h"
 #include "symbol/infer.h"
 
 namespace mxnet {
@@ -17,8 +18,9 @@ namespace mxnet {
 struct PlanSignature {
   std::vector<TensorSpec> inputs;  // in the order of the graph's inputs
   bool training = false;
-  bool bound = false;          // outputs are plain arrays that the caller keeps
-  std::vector<uint8_t> needs;  // per input: wants a gradient; empty: nothing is recorded
+  bool bound = false;                          // outputs are plain arrays that the caller keeps
+  std::vector<uint8_t> needs;                  // per input: wants a gradient; empty: nothing is recorded
+  const PrecisionPolicy* precision = nullptr;  // where casts are placed; null: nowhere
 };
 
 // Where gradients of outputs come from.
@@ -77,6 +79,7 @@ class Plan : public Counted<Plan> {
   int num_bases() const { return slot_of_gradient(variables_.size()); }
 
   std::unordered_map<const Node*, TensorSpec> known_specs() const;
+  void simplify_present(std::vector<Entry>& entries) const;
   std::vector<Entry> gradient_graph(std::span<const Head> heads, bool lenient) const;
   std::vector<Entry> entries_to_save(std::span<const Entry> gradients) const;
   void compile_forward();
@@ -92,6 +95,7 @@ class Plan : public Counted<Plan> {
   std::vector<TensorSpec> outputs_;
   std::vector<int> alias_;
   std::vector<bool> mutated_;
+  bool has_casts_ = false;
   Schedule forward_;
 
   std::mutex mutex_;  // guards what follows

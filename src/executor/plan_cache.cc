@@ -25,7 +25,8 @@ bool matches(const PlanSignature& s, std::span<const NDArray* const> inputs, boo
 
 }  // namespace
 
-PlanCache::PlanCache(const Symbol& symbol) : symbol_(symbol), variables_(graph_inputs(symbol.entries()).all) {
+PlanCache::PlanCache(const Symbol& symbol)
+    : symbol_(symbol), variables_(graph_inputs(symbol.entries()).all), precision_(active_precision()) {
   mutated_.assign(variables_.size(), false);
   for (const Node* node : topological_order(symbol_.entries())) {
     if (node->is_variable()) continue;
@@ -56,6 +57,7 @@ Ref<Plan> PlanCache::find(std::span<const NDArray* const> inputs, bool training,
   signature.training = training;
   signature.bound = bound;
   signature.needs.assign(needs.begin(), needs.end());
+  signature.precision = precision_;
   Ref<Plan> plan = Plan::compile(heads(), variables_, std::move(signature));
   if (plans_.size() >= kMaxPlans) plans_.pop_back();
   plans_.insert(plans_.begin(), plan);

@@ -28,6 +28,7 @@ class PlanCache {
  private:
   Symbol symbol_;
   std::vector<Node*> variables_;
+  const PrecisionPolicy* precision_;  // as it was when the graph was made
   std::vector<bool> mutated_;
   bool plannable_ = true;
   std::mutex mutex_;

@@ -144,6 +144,11 @@ bool OpDef::is_auxiliary(const Params& p, int i) const {
   return std::find(inputs.auxiliary.begin(), inputs.auxiliary.end(), input_name(p, i)) != inputs.auxiliary.end();
 }
 
+bool OpDef::may_cast(const Params& p, int i) const {
+  if (is_mutated(p, i)) return false;
+  return inputs.apart.empty() || std::find(inputs.apart.begin(), inputs.apart.end(), input_name(p, i)) == inputs.apart.end();
+}
+
 // ---- inference ----------------------------------------------------------------------------------------------------
 
 std::string InferContext::name_in(int i) const { return op.input_name(params, i); }

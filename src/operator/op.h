@@ -44,9 +44,15 @@ struct Inputs {
   bool (*mutates_at)(const Params& params, int i) = nullptr;
   // The subset of `mutated` that a symbol lists as auxiliary states rather than arguments.
   std::vector<std::string> auxiliary;
+  // Inputs of a type of their own (conditions, lengths), which mixed precision does not cast.
+  std::vector<std::string> apart;
 
   Inputs&& mutates(std::vector<std::string> which) && {
     mutated = std::move(which);
+    return std::move(*this);
+  }
+  Inputs&& sets_apart(std::vector<std::string> which) && {
+    apart = std::move(which);
     return std::move(*this);
   }
   Inputs&& mutates(bool (*at)(const Params&, int)) && {
@@ -188,6 +194,14 @@ struct SparseForm {
 };
 
 // ---- the record ---------------------------------------------------------------------------------------------------
+// What mixed precision does with the floating point inputs of an operator.
+enum class Precision : uint8_t {
+  any,     // they pass as they are: the operator moves data, or its kernels keep sums and statistics in float32
+  low,     // arithmetic is most of the work and sums are kept wider: all become the low type
+  full,    // range or digits would be lost: low types become float32
+  widest,  // the operands must agree: all become the widest type among them
+};
+
 struct OpFlags {
   bool elementwise = false;    // same index in, same index out: may run in place and be fused
   bool random = false;         // draws from the device's stream
@@ -196,6 +210,7 @@ struct OpFlags {
   bool inplace_list = false;   // every output may share one input's memory exactly (updates of many arrays)
   bool hidden = false;         // not offered to users (gradient helpers)
   bool view_like = false;      // the bytes are input 0's in plain order: a graph may alias instead of copy
+  Precision precision = Precision::any;
 };
 
 struct OpDef {
@@ -210,6 +225,7 @@ struct OpDef {
   std::vector<KernelDef> kernels;
   OpFlags flags = {};
   DataShapeFn data_shape = nullptr;
+  bool (*full_precision)(const Params&) = nullptr;  // calls that are Precision::full whatever the flag says
 
   // Filled by the registry.
   const SparseForm* sparse = nullptr;
@@ -223,6 +239,7 @@ struct OpDef {
   std::string input_name(const Params& p, int i) const;
   bool is_mutated(const Params& p, int i) const;
   bool is_auxiliary(const Params& p, int i) const;
+  bool may_cast(const Params& p, int i) const;  // by mixed precision: not written, not of a type of its own
 };
 
 // Registration happens before main (static objects of type RegisterOp); lookups are read-only afterwards, except for

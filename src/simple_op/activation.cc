@@ -83,6 +83,11 @@ void read_slope(const Params& params, Scalar* to) {
   *to = p.act_type == LeakyType::rrelu ? 0.5 * (p.lower_bound + p.upper_bound) : static_cast<double>(p.slope);
 }
 
+bool has_exponential(const Params& params) {
+  const LeakyType type = params.as<LeakyParams>().act_type;
+  return type == LeakyType::elu || type == LeakyType::selu;
+}
+
 int leaky_inputs(const Params& params) { return params.as<LeakyParams>().act_type == LeakyType::prelu ? 2 : 1; }
 
 // PReLU's slopes lie along axis 1, or there is one for all.
@@ -175,7 +180,9 @@ void register_leaky_relu() {
                         .shape = infer_leaky,
                         .gradient = Gradient(leaky_gradient),
                         .kernels = {{"random slopes", prepare_random_slopes}},
-                        .training_mode = true});
+                        .training_mode = true,
+                        .precision = Precision::widest,
+                        .full_precision = has_exponential});
   register_elementwise({.name = "_leaky_relu",
                         .doc = "LeakyReLU of one input.",
                         .inputs = {"data"},
@@ -272,7 +279,8 @@ void register_clips() {
                 .scalars = 1,
                 .read_scalars = [](const Params& params,
                                    Scalar* to) { *to = static_cast<double>(params.as<SmoothL1Params>().scalar); }},
-       .params = schema_of<SmoothL1Params>()});
+       .params = schema_of<SmoothL1Params>(),
+       .precision = Precision::full});
   register_elementwise(
       {.name = "clip",
        .doc = "Elements limited to [a_min, a_max]; NaN stays.\n\nShapes: data (any), output the same.",
@@ -296,7 +304,10 @@ const bool registered = [] {
        .info = {.formula = activation,
                 .variant = [](const Params& p) { return static_cast<int>(p.as<ActivationParams>().act_type); }},
        .params = schema_of<ActivationParams>(),
-       .variants = kActivationTypes});
+       .variants = kActivationTypes,
+       .full_precision = [](const Params& p) {
+         return p.as<ActivationParams>().act_type == ActivationType::softrelu;
+       }});
   register_leaky_relu();
   register_clips();
   return true;

@@ -18,6 +18,9 @@ struct BinaryDef {
   std::vector<std::string> broadcast_aliases = {};
 };
 
+// Powers and hypotenuses leave the range of half types.
+bool needs_range(Fn fn) { return fn == Fn::power || fn == Fn::hypot; }
+
 void read_scalar(const Params& params, Scalar* to) { *to = params.as<ScalarParams>().scalar; }
 
 // A bool array with a number becomes int64 or float64; every other array keeps its dtype.
@@ -59,7 +62,8 @@ void add_arrays(const BinaryDef& def, const std::string& name, bool broadcasts, 
        .info = {.formula = [fn = def.fn](int, int) { return apply(fn, Expr::input(0), Expr::input(1)); },
                 .broadcasts = broadcasts},
        .zero_gradient = def.zero_gradient,
-       .hidden = hidden});
+       .hidden = hidden,
+       .precision = needs_range(def.fn) ? Precision::full : Precision::widest});
 }
 
 void add_scalar(const BinaryDef& def, const std::string& name, bool reversed) {
@@ -69,15 +73,17 @@ void add_scalar(const BinaryDef& def, const std::string& name, bool reversed) {
   };
   std::vector<std::string> aliases = {camel_case(name)};
   if (name == "_plus_scalar" || name == "_minus_scalar") aliases.push_back("_scatter" + name);
-  register_elementwise({.name = name,
-                        .doc = str(def.what, reversed ? " of a scalar and an array." : " of an array and a scalar.",
-                                   "\n\nShapes: data (any), output the same. Dtype: that of data."),
-                        .aliases = aliases,
-                        .inputs = {"data"},
-                        .info = {.formula = formula, .scalars = 1, .read_scalars = read_scalar},
-                        .params = schema_of<ScalarParams>(),
-                        .dtype = scalar_dtype,
-                        .zero_gradient = def.zero_gradient});
+  register_elementwise(
+      {.name = name,
+       .doc = str(def.what, reversed ? " of a scalar and an array." : " of an array and a scalar.",
+                  "\n\nShapes: data (any), output the same. Dtype: that of data."),
+       .aliases = aliases,
+       .inputs = {"data"},
+       .info = {.formula = formula, .scalars = 1, .read_scalars = read_scalar},
+       .params = schema_of<ScalarParams>(),
+       .dtype = scalar_dtype,
+       .zero_gradient = def.zero_gradient,
+       .precision = needs_range(def.fn) || (reversed && def.fn == Fn::div) ? Precision::full : Precision::any});
 }
 
 void add_binary(const BinaryDef& def, bool hidden = false) {

@@ -21,8 +21,14 @@ void float_dtype(InferContext& c) {
   c.merge_out_dtype(0, is_float(in) ? c.as<CastParams>().dtype : in);
 }
 
-// The gradient has the dtype of the input.
-void cast_gradient(GradientBuilder& g) { g.give(0, "_cast_like", {g.head(0), g.input(0)}); }
+// The gradient has the dtype of the input. The tape knows it without the values; a graph finds it by inference.
+void cast_gradient(GradientBuilder& g) {
+  const Value in = g.input(0);
+  if (in.node)
+    g.give(0, "_cast_like", {g.head(0), in});
+  else
+    g.give(0, "Cast", {g.head(0)}, make_params<CastParams>({.dtype = in.array.dtype()}));
+}
 void cast_like_gradient(GradientBuilder& g) { g.give(0, "_cast_like", {g.head(0), g.input(0)}); }
 
 void dtype_of_second(InferContext& c) {
@@ -40,14 +46,14 @@ const bool registered = [] {
                         .info = {.formula = formula},
                         .params = schema_of<CastParams>(),
                         .dtype = given_dtype,
-                        .gradient = Gradient(cast_gradient).without_outputs()});
+                        .gradient = Gradient(cast_gradient).without_inputs().without_outputs()});
   register_elementwise({.name = "amp_cast",
                         .doc = "Floats in another dtype; integers unchanged.\n\nShapes: data (any), output the same.",
                         .inputs = {"data"},
                         .info = {.formula = formula},
                         .params = schema_of<CastParams>(),
                         .dtype = float_dtype,
-                        .gradient = Gradient(cast_gradient).without_outputs()});
+                        .gradient = Gradient(cast_gradient).without_inputs().without_outputs()});
   register_elementwise({.name = "_cast_like",
                         .doc = "The values of the first array in the dtype of the second.\n\nShapes: all the same.",
                         .inputs = {"lhs", "rhs"},

@@ -162,7 +162,8 @@ const bool registered = [] {
                         .inputs = {"data"},
                         .info = {.formula = [](int, int) { return kX; }},
                         .params = schema_of<MakeLossParams>(),
-                        .gradient = Gradient(make_loss_gradient).without_heads()});
+                        .gradient = Gradient(make_loss_gradient).without_heads(),
+                        .precision = Precision::full});
   RegisterOp({.name = "amp_multicast",
               .doc =
                   "Casts floating point arrays to the widest dtype among them; others pass unchanged.\n\nShapes: each "

@@ -19,6 +19,7 @@ OpDef make_def(const ElementwiseOp& op, Gradient gradient) {
   flags.elementwise = true;
   flags.hidden = op.hidden;
   flags.training_mode = op.training_mode;
+  flags.precision = op.precision;
   std::vector<KernelDef> kernels = op.kernels;
   kernels.push_back({"program", prepare_elementwise});
   const InferFn shape = op.shape ? op.shape : op.info.broadcasts ? infer::broadcast : infer::same_shape;
@@ -30,7 +31,8 @@ OpDef make_def(const ElementwiseOp& op, Gradient gradient) {
           .infer = {shape, op.dtype},
           .gradient = std::move(gradient),
           .kernels = std::move(kernels),
-          .flags = flags};
+          .flags = flags,
+          .full_precision = op.full_precision};
 }
 
 Gradient gradient_of(const ElementwiseOp& op) {

@@ -56,6 +56,8 @@ struct ElementwiseOp {
   bool hidden = false;
   bool training_mode = false;
   int variants = 1;  // ElementwiseInfo::variant is below this
+  Precision precision = Precision::any;
+  bool (*full_precision)(const Params&) = nullptr;
 };
 
 // Registers the operator and the hidden operators of its gradient. Called by static initializers.

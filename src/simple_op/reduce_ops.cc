@@ -37,6 +37,9 @@ struct ReduceDef {
   std::vector<std::string> aliases = {};
 };
 
+// The result is one of the elements: nothing is added up.
+bool selects(const ReduceDef& def) { return def.combine == Combine::max || def.combine == Combine::min; }
+
 const Expr kX = Expr::input(0), kCount = Expr::input(1);
 const Expr kHead = Expr::input(0), kData = Expr::input(1), kOut = Expr::input(2), kHeadCount = Expr::input(3);
 
@@ -282,7 +285,8 @@ void register_reduction(const ReduceDef& def, const std::string& name, const Par
               .inputs = {"data"},
               .infer = {infer_reduce, dtype},
               .gradient = gradient,
-              .kernels = {{"reduce", prepare_reduce}}});
+              .kernels = {{"reduce", prepare_reduce}},
+              .flags = {.precision = selects(def) ? Precision::any : Precision::full}});
   Inputs inputs = reads_output ? Inputs{"head", "data", "output"} : Inputs{"head", "data"};
   RegisterOp({.name = str("_backward_", name.substr(name.front() == '_')),
               .doc = str("Gradient of ", name, "."),

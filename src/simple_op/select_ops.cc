@@ -53,11 +53,12 @@ void register_where() {
       {.name = "where",
        .doc = "x where the condition is not zero, else y.\n\nShapes: x, y and output the same; condition the same, or "
               "(N,) for x of shape (N, ...). Dtypes: x and y the same, condition any.",
-       .inputs = {"condition", "x", "y"},
+       .inputs = Inputs{"condition", "x", "y"}.sets_apart({"condition"}),
        .info = {.formula = [=](int, int) { return apply(Fn::select, condition(), x, y); }, .adjust = adjust_condition},
        .shape = infer_where,
        .dtype = infer_where_dtype,
-       .gradient = Gradient(where_gradient).without_outputs()});
+       .gradient = Gradient(where_gradient).without_outputs(),
+       .precision = Precision::widest});
   const auto add_branch = [&](const char* name, Expr formula, Gradient::Fn gradient) {
     register_elementwise({.name = name,
                           .doc = "The gradient of one branch of where.",
@@ -100,14 +101,16 @@ const bool registered = [] {
                         .inputs = Inputs::variadic("num_args", "arg"),
                         .info = {.formula = sum_of},
                         .params = schema_of<AddNParams>(),
-                        .gradient = Gradient(add_n_gradient).only_heads()});
+                        .gradient = Gradient(add_n_gradient).only_heads(),
+                        .precision = Precision::widest});
   register_elementwise(
       {.name = "make_loss",
        .doc = "Marks its input as a loss: the same values, and a gradient of one whatever comes "
               "back.\n\nShapes: data (any), output the same.",
        .inputs = {"data"},
        .info = {.formula = [](int, int) { return Expr::input(0); }},
-       .gradient = Gradient([](GradientBuilder& g) { g.give(0, "ones_like", {g.output(0)}); }).without_heads()});
+       .gradient = Gradient([](GradientBuilder& g) { g.give(0, "ones_like", {g.output(0)}); }).without_heads(),
+       .precision = Precision::full});
   const Expr a = Expr::input(0), b = Expr::input(1), c = Expr::input(2);
   for (Fn fn : {Fn::select, Fn::clip}) {
     register_elementwise({.name = str("_", info(fn).name),

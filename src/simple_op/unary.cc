@@ -10,7 +10,7 @@ struct UnaryDef {
   const char* name;
   const char* doc;
   bool zero_gradient = false;
-  std::vector<std::string> aliases = {};
+  Precision precision = Precision::any;
 };
 
 constexpr bool kHidden = true;
@@ -18,11 +18,11 @@ constexpr bool kHidden = true;
 void add_unary(const UnaryDef& def, bool hidden = false) {
   register_elementwise({.name = def.name,
                         .doc = str(def.doc, "\n\nShapes: data (any), output the same. Dtype: that of data."),
-                        .aliases = def.aliases,
                         .inputs = {"data"},
                         .info = {.formula = [fn = def.fn](int, int) { return apply(fn, Expr::input(0)); }},
                         .zero_gradient = def.zero_gradient,
-                        .hidden = hidden});
+                        .hidden = hidden,
+                        .precision = def.precision});
 }
 
 void add_formula(const char* name, const char* doc, Expr expr, bool zero_gradient,
@@ -37,6 +37,7 @@ void add_formula(const char* name, const char* doc, Expr expr, bool zero_gradien
 
 const bool registered = [] {
   constexpr bool zero = true;
+  constexpr Precision full = Precision::full;  // a small error of the argument is a large one of the value
   const UnaryDef functions[] = {
       {Fn::negative, "negative", "The negative of each element."},
       {Fn::abs, "abs", "The absolute value of each element."},
@@ -49,34 +50,34 @@ const bool registered = [] {
       {Fn::round, "round", "The nearest whole number; halves go away from zero.", zero},
       {Fn::square, "square", "The square of each element."},
       {Fn::sqrt, "sqrt", "The square root of each element; NaN below zero."},
-      {Fn::rsqrt, "rsqrt", "One divided by the square root of each element."},
+      {Fn::rsqrt, "rsqrt", "One divided by the square root of each element.", false, full},
       {Fn::cbrt, "cbrt", "The cube root of each element."},
-      {Fn::rcbrt, "rcbrt", "One divided by the cube root of each element."},
-      {Fn::reciprocal, "reciprocal", "One divided by each element."},
-      {Fn::exp, "exp", "The exponential function."},
-      {Fn::log, "log", "The natural logarithm; -inf at zero, NaN below."},
-      {Fn::log10, "log10", "The logarithm to base 10."},
-      {Fn::log2, "log2", "The logarithm to base 2."},
-      {Fn::log1p, "log1p", "log(1 + x), exact for small x."},
-      {Fn::expm1, "expm1", "exp(x) - 1, exact for small x."},
+      {Fn::rcbrt, "rcbrt", "One divided by the cube root of each element.", false, full},
+      {Fn::reciprocal, "reciprocal", "One divided by each element.", false, full},
+      {Fn::exp, "exp", "The exponential function.", false, full},
+      {Fn::log, "log", "The natural logarithm; -inf at zero, NaN below.", false, full},
+      {Fn::log10, "log10", "The logarithm to base 10.", false, full},
+      {Fn::log2, "log2", "The logarithm to base 2.", false, full},
+      {Fn::log1p, "log1p", "log(1 + x), exact for small x.", false, full},
+      {Fn::expm1, "expm1", "exp(x) - 1, exact for small x.", false, full},
       {Fn::sin, "sin", "The sine; the argument is in radians."},
       {Fn::cos, "cos", "The cosine; the argument is in radians."},
-      {Fn::tan, "tan", "The tangent; the argument is in radians."},
-      {Fn::arcsin, "arcsin", "The inverse sine in radians; NaN outside [-1, 1]."},
-      {Fn::arccos, "arccos", "The inverse cosine in radians; NaN outside [-1, 1]."},
+      {Fn::tan, "tan", "The tangent; the argument is in radians.", false, full},
+      {Fn::arcsin, "arcsin", "The inverse sine in radians; NaN outside [-1, 1].", false, full},
+      {Fn::arccos, "arccos", "The inverse cosine in radians; NaN outside [-1, 1].", false, full},
       {Fn::arctan, "arctan", "The inverse tangent in radians."},
       {Fn::degrees, "degrees", "Radians as degrees."},
       {Fn::radians, "radians", "Degrees as radians."},
-      {Fn::sinh, "sinh", "The hyperbolic sine."},
-      {Fn::cosh, "cosh", "The hyperbolic cosine."},
+      {Fn::sinh, "sinh", "The hyperbolic sine.", false, full},
+      {Fn::cosh, "cosh", "The hyperbolic cosine.", false, full},
       {Fn::tanh, "tanh", "The hyperbolic tangent."},
       {Fn::arcsinh, "arcsinh", "The inverse hyperbolic sine."},
       {Fn::arccosh, "arccosh", "The inverse hyperbolic cosine; NaN below 1."},
-      {Fn::arctanh, "arctanh", "The inverse hyperbolic tangent; NaN outside [-1, 1]."},
-      {Fn::gamma, "gamma", "The gamma function."},
-      {Fn::gammaln, "gammaln", "The logarithm of the absolute value of the gamma function."},
+      {Fn::arctanh, "arctanh", "The inverse hyperbolic tangent; NaN outside [-1, 1].", false, full},
+      {Fn::gamma, "gamma", "The gamma function.", false, full},
+      {Fn::gammaln, "gammaln", "The logarithm of the absolute value of the gamma function.", false, full},
       {Fn::erf, "erf", "The error function."},
-      {Fn::erfinv, "erfinv", "The inverse of the error function; NaN outside [-1, 1]."},
+      {Fn::erfinv, "erfinv", "The inverse of the error function; NaN outside [-1, 1].", false, full},
       {Fn::sigmoid, "sigmoid", "1 / (1 + exp(-x))."},
       {Fn::softsign, "softsign", "x / (1 + |x|)."},
       {Fn::relu, "relu", "The larger of each element and zero; NaN stays."},

@@ -5,6 +5,8 @@ import re
 
 import pytest
 
+from mxnet._core import _ext
+
 GUIDE = pathlib.Path(__file__).parents[2] / "docs" / "guide"
 PAGES = [page for page in sorted(GUIDE.glob("*.md")) if "```python" in page.read_text(encoding="utf-8")]
 
@@ -16,4 +18,7 @@ def test_page(page, tmp_path, monkeypatch):
     # Empty lines in the place of the prose, so that a traceback shows the page's own line numbers.
     prose = r"(?s)\A.*?```python\n|```\n.*?(?:```python\n|\Z)"
     program = re.sub(prose, lambda found: "\n" * found[0].count("\n"), text)
-    exec(compile(program, str(page), "exec"), {"__name__": page.stem})
+    try:
+        exec(compile(program, str(page), "exec"), {"__name__": page.stem})
+    finally:
+        _ext.clear_precision()  # amp.init acts on the process

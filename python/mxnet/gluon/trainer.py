@@ -38,6 +38,8 @@ class Trainer:
     >>> trainer.step(batch_size=4)
     """
 
+    _amp_loss_scaler = None  # set by amp.init_trainer
+
     def __init__(self, params, optimizer, optimizer_params=None, kvstore="device", compression_params=None,
                  update_on_kvstore=None):
         self._params = self._checked(params)
@@ -181,6 +183,8 @@ class Trainer:
         """
         self._prepare()
         self._optimizer.rescale_grad = self._scale / batch_size
+        if self._update_on_kvstore and self._skips_step():
+            return
         self._allreduce_grads()
         self._update(ignore_stale_grad)
 
@@ -213,11 +217,16 @@ class Trainer:
             else:
                 self._kvstore.pushpull(i, param.list_grad(), out=param.list_grad(), priority=-i)
 
+    def _skips_step(self):
+        """Whether mixed precision leaves this step out, because a gradient is not finite."""
+        return self._amp_loss_scaler is not None and self._amp_loss_scaler.skip_step(self._params)
+
     def _update(self, ignore_stale_grad):
         if self._arrays_generation != parameter.generation:
             self._gather_arrays()
         if not self._update_on_kvstore:
-            self._apply(ignore_stale_grad)
+            if not self._skips_step():
+                self._apply(ignore_stale_grad)
             return
         for i, param in enumerate(self._params):
             if param._grad_req != "null":

@@ -214,11 +214,11 @@ class Symbol:
         return type(self)(self._handle.deep_copy())
 
     def __reduce__(self):
-        return _from_json, (type(self), self.tojson())
+        return _from_json, (type(self), self.tojson(remove_amp_cast=False))
 
     def tojson(self, remove_amp_cast=True):
-        """The graph as JSON text, in the form of MXNet 1.9."""
-        return self._handle.to_json()
+        """The graph as JSON text, in the form of MXNet 1.9; by default without the casts of mixed precision."""
+        return (_ext.remove_amp_casts(self._handle) if remove_amp_cast else self._handle).to_json()
 
     def save(self, fname, remove_amp_cast=True):
         """Writes `tojson()` to a file."""

@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "backend/cpu/gemm_tiled.h"
+#include "backend/cpu/halves.h"
 #include "backend/cpu/isa.h"
 #include "backend/cpu/onednn.h"
 #include "backend/cpu/parallel.h"
@@ -161,7 +162,6 @@ class PortableGemm final : public Gemm {
 };
 
 // Half formats that the processor does not multiply: through float copies.
-template <typename T>
 class ThroughFloat final : public Gemm {
  public:
   ThroughFloat(const GemmSpec& spec, int team) : s_(spec) {
@@ -175,32 +175,21 @@ class ThroughFloat final : public Gemm {
     bias_at_ = plan.add(sizeof(float) * spec.n);
     inner_at_ = plan.add(inner_->scratch_bytes);
     scratch_bytes = plan.size();
-    cost_ns = inner_->cost_ns + static_cast<int64_t>(inner_at_ / 8);
+    cost_ns = inner_->cost_ns + convert_cost(static_cast<int64_t>(inner_at_ / sizeof(float)));
     team_matters = inner_->team_matters;
   }
 
   void run(const void* a, const void* b, const void* bias, void* c, void* scratch, const void*) const override {
     const auto part = [&](size_t offset) { return static_cast<float*>(onednn::at(scratch, offset)); };
-    widen(a, part(a_at_), s_.batch * s_.m * s_.k);
-    widen(b, part(b_at_), s_.batch * s_.k * s_.n);
-    if (s_.bias) widen(bias, part(bias_at_), s_.n);
-    if (s_.accumulate) widen(c, part(c_at_), s_.batch * s_.m * s_.n);
+    widen(s_.dtype, a, part(a_at_), s_.batch * s_.m * s_.k);
+    widen(s_.dtype, b, part(b_at_), s_.batch * s_.k * s_.n);
+    if (s_.bias) widen(s_.dtype, bias, part(bias_at_), s_.n);
+    if (s_.accumulate) widen(s_.dtype, c, part(c_at_), s_.batch * s_.m * s_.n);
     inner_->run(part(a_at_), part(b_at_), part(bias_at_), part(c_at_), part(inner_at_));
-    const float* from = part(c_at_);
-    auto* to = static_cast<T*>(c);
-    parallel_for(s_.batch * s_.m * s_.n, 16384, [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i) to[i] = static_cast<T>(from[i]);
-    });
+    narrow(s_.dtype, part(c_at_), c, s_.batch * s_.m * s_.n);
   }
 
  private:
-  static void widen(const void* from, float* to, int64_t n) {
-    const auto* source = static_cast<const T*>(from);
-    parallel_for(n, 16384, [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i) to[i] = static_cast<float>(source[i]);
-    });
-  }
-
   GemmSpec s_;
   std::unique_ptr<Gemm> inner_;
   size_t a_at_, b_at_, c_at_, bias_at_, inner_at_;
@@ -264,8 +253,7 @@ std::unique_ptr<Gemm> Gemm::prepare(const GemmSpec& spec, int team) {
     } catch (const dnnl::error&) {  // the next one computes the same
     }
   }
-  if (spec.dtype == DType::f16) return std::make_unique<ThroughFloat<half_t>>(spec, team);
-  if (spec.dtype == DType::bf16) return std::make_unique<ThroughFloat<bfloat16_t>>(spec, team);
+  if (is_half(spec.dtype)) return std::make_unique<ThroughFloat>(spec, team);
   return portable(spec);
 }
 

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "backend/cpu/parallel.h"
+#include "operator/through_float.h"
 #include "ops/nn/norm_gradient.h"
 
 namespace mxnet::nn {
@@ -339,6 +340,7 @@ OpDef forward_op(const char* name, std::vector<std::string> aliases, const Param
           .gradient = Gradient(gradient).without_outputs(),
           .kernels = {{"rows", [](const PrepareArgs& a) { return prepare_batch_norm_rows(a, {}); }},
                       {"onednn", prepare_onednn},
+                      {"through float", prepare_through_float<prepare_onednn>},
                       {"portable", prepare_portable}},
           .flags = {.training_mode = true}};
 }
@@ -366,6 +368,7 @@ const RegisterOp backward_batch_norm{{
     .gradient = Gradient(backward_gradient).without_outputs(),
     .kernels = {{"rows", prepare_batch_norm_rows_backward},
                 {"onednn", prepare_backward_onednn},
+                {"through float", prepare_through_float<prepare_backward_onednn>},
                 {"portable", prepare_backward_portable}},
     .flags = {.inplace = true, .hidden = true},
 }};

@@ -153,6 +153,7 @@ const RegisterOp convolution{{
                 }).without_outputs(),
     .kernels = {{"convolution",
                  [](const PrepareArgs& a) -> Prepared { return std::unique_ptr<Kernel>(new ForwardKernel(a)); }}},
+    .flags = {.precision = Precision::low},
 }};
 
 const RegisterOp backward_convolution{{

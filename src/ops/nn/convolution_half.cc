@@ -1,17 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 // Half formats that no kernel computes in: through float copies.
+#include "backend/cpu/halves.h"
 #include "backend/cpu/onednn.h"
-#include "backend/cpu/parallel.h"
 #include "ops/nn/convolution.h"
 
 namespace mxnet::nn {
 namespace {
 
-template <typename T>
 class HalfConv final : public ConvKernel {
  public:
   HalfConv(const ConvProblem& q, ConvPass pass, bool with_bias, std::unique_ptr<ConvKernel> inner)
-      : pass_(pass), bias_(with_bias && pass != ConvPass::data), inner_(std::move(inner)) {
+      : dtype_(q.dtype), pass_(pass), bias_(with_bias && pass != ConvPass::data), inner_(std::move(inner)) {
     x_.count = q.x_shape().size();
     w_.count = q.w_shape().size();
     y_.count = q.y_shape().size();
@@ -21,7 +20,7 @@ class HalfConv final : public ConvKernel {
     inner_at_ = plan.add(inner_->scratch_bytes);
     layout = inner_->layout;
     scratch_bytes = plan.size();
-    cost_ns = inner_->cost_ns + (x_.count + w_.count + y_.count) / 2;
+    cost_ns = inner_->cost_ns + cpu::convert_cost(x_.count + w_.count + y_.count);
     team_matters = inner_->team_matters;
   }
 
@@ -45,19 +44,14 @@ class HalfConv final : public ConvKernel {
     size_t at = 0;
   };
 
-  static void widen(const void* from, const Part& part, void* scratch) {
-    auto* to = static_cast<float*>(onednn::at(scratch, part.at));
-    cpu::parallel_for(part.count, 16384, [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i) to[i] = static_cast<float>(static_cast<const T*>(from)[i]);
-    });
+  void widen(const void* from, const Part& part, void* scratch) const {
+    cpu::widen(dtype_, from, static_cast<float*>(onednn::at(scratch, part.at)), part.count);
   }
-  static void narrow(const Part& part, void* scratch, void* to) {
-    const auto* from = static_cast<const float*>(onednn::at(scratch, part.at));
-    cpu::parallel_for(part.count, 16384, [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i) static_cast<T*>(to)[i] = static_cast<T>(from[i]);
-    });
+  void narrow(const Part& part, void* scratch, void* to) const {
+    cpu::narrow(dtype_, static_cast<const float*>(onednn::at(scratch, part.at)), to, part.count);
   }
 
+  DType dtype_;
   ConvPass pass_;
   bool bias_;
   std::unique_ptr<ConvKernel> inner_;
@@ -72,8 +66,7 @@ std::unique_ptr<ConvKernel> prepare_conv_half(const ConvProblem& q, ConvPass pas
   ConvProblem wide = q;
   wide.dtype = DType::f32;
   auto inner = prepare_conv(wide, pass, with_bias, team);
-  if (q.dtype == DType::f16) return std::make_unique<HalfConv<half_t>>(q, pass, with_bias, std::move(inner));
-  return std::make_unique<HalfConv<bfloat16_t>>(q, pass, with_bias, std::move(inner));
+  return std::make_unique<HalfConv>(q, pass, with_bias, std::move(inner));
 }
 
 }  // namespace mxnet::nn

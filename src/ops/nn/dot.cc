@@ -138,6 +138,7 @@ const RegisterOp dot{{
                   g.give_all({0, 1}, "_backward_dot", {g.head(0), g.input(0), g.input(1)}, g.params_ref());
                 }).without_outputs(),
     .kernels = {{"gemm", prepare<dot_dims>}},
+    .flags = {.precision = Precision::widest},
 }};
 
 const RegisterOp backward_dot{{
@@ -165,6 +166,7 @@ const RegisterOp batch_dot{{
                   g.give_all({0, 1}, "_backward_batch_dot", {g.head(0), g.input(0), g.input(1)}, g.params_ref());
                 }).without_outputs(),
     .kernels = {{"gemm", prepare<batch_dims>}},
+    .flags = {.precision = Precision::widest},
 }};
 
 const RegisterOp backward_batch_dot{{

@@ -162,6 +162,7 @@ const RegisterOp fully_connected{{
                   linear_gradient<FullyConnectedParams>(g, "_backward_FullyConnected");
                 }).without_outputs(),
     .kernels = {{"gemm", prepare_forward}},
+    .flags = {.precision = Precision::low},
 }};
 
 const RegisterOp backward_fully_connected{{

@@ -157,7 +157,8 @@ OpDef forward_op(const char* name, const char* doc) {
                                    {g.head(0), g.input(0), g.input(1), g.output(saved), g.output(saved + 1)},
                                    g.params_ref());
                       }).without_outputs(),
-          .kernels = {{"rows", prepare_forward<P>}}};
+          .kernels = {{"rows", prepare_forward<P>}},
+          .flags = {.precision = Precision::full}};
 }
 
 template <typename P>

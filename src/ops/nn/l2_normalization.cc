@@ -122,7 +122,7 @@ const RegisterOp l2_normalization{{
                   g.give(0, "_backward_L2Normalization", {g.head(0), g.output(0), g.output(1)}, g.params_ref());
                 }).without_inputs(),
     .kernels = {{"portable", prepare_forward}},
-    .flags = {.inplace = true},
+    .flags = {.inplace = true, .precision = Precision::full},
 }};
 
 const RegisterOp backward_l2_normalization{{

@@ -177,6 +177,7 @@ const RegisterOp layer_norm{{
     .infer = {infer_shape, infer_dtype},
     .gradient = Gradient(gradient).without_outputs(),
     .kernels = {{"rows", prepare_forward}},
+    .flags = {.precision = Precision::full},
 }};
 
 const RegisterOp backward_layer_norm{{

@@ -179,6 +179,7 @@ const RegisterOp linalg_gemm2{{
                   g.give_all({0, 1}, "_backward_linalg_gemm2", {g.head(0), g.input(0), g.input(1)}, g.params_ref());
                 }).without_outputs(),
     .kernels = {{"gemm", prepare}},
+    .flags = {.precision = Precision::full},
 }};
 
 const RegisterOp backward_linalg_gemm2{{

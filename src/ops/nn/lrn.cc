@@ -127,6 +127,7 @@ const RegisterOp lrn{{
                   g.give(0, "_backward_LRN", {g.head(0), g.input(0), g.output(1)}, g.params_ref());
                 }).without_outputs(),
     .kernels = {{"portable", prepare_forward}},
+    .flags = {.precision = Precision::full},
 }};
 
 const RegisterOp backward_lrn{{

@@ -123,13 +123,14 @@ const RegisterOp pick_log_softmax{{
            "Shapes: data (..., n) of at least 2 dimensions, index (...) or (..., 1), output (...), or (..., 1) with "
            "`keepdims`.",
     .params = schema_of<PickLogSoftmaxParams>(),
-    .inputs = {"data", "index"},
+    .inputs = Inputs{"data", "index"}.sets_apart({"index"}),
     .outputs = Outputs(1).with_residuals(1),
     .infer = {infer_shape, infer_dtype},
     .gradient = Gradient([](GradientBuilder& g) {
       g.give(0, "_backward_pick_log_softmax", {g.input(0), g.input(1), g.output(1), g.head(0)}, g.params_ref());
     }),
     .kernels = {{"rows", prepare_forward}},
+    .flags = {.precision = Precision::full},
 }};
 
 const RegisterOp backward_pick_log_softmax{{

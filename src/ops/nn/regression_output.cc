@@ -107,7 +107,7 @@ OpDef forward_op(const char* name, const char* doc) {
                         g.give(0, kBackward<kLoss>, {g.output(0), g.input(1)}, g.params_ref());
                       }).without_heads(),
           .kernels = {{"portable", prepare_forward<kLoss>}},
-          .flags = {.inplace = true}};
+          .flags = {.inplace = true, .precision = Precision::full}};
 }
 
 template <Loss kLoss>
@@ -207,7 +207,7 @@ const RegisterOp svm_output{{
                   g.give(0, "_backward_SVMOutput", {g.output(0), g.input(1)}, g.params_ref());
                 }).without_heads(),
     .kernels = {{"portable", prepare_svm}},
-    .flags = {.inplace = true},
+    .flags = {.inplace = true, .precision = Precision::full},
 }};
 
 const RegisterOp backward_svm_output{{

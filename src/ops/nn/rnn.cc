@@ -168,12 +168,19 @@ Inputs inputs() {
   Inputs inputs({"data", "parameters", "state", "state_cell", "sequence_length"},
                 [](const Params& p) { return RnnSlots(p.as<RnnParams>(), false).inputs; });
   inputs.names_of = names_of;
+  inputs.apart = {"sequence_length"};
   return inputs;
 }
 
 Inputs parts_inputs(std::function<int(const Params&)> count) {
   Inputs inputs = Inputs::variadic("num_args");
   inputs.count = std::move(count);
+  inputs.names_of = [](const Params& p) {
+    auto names = names_of(p);
+    std::erase(names, "parameters");
+    return names;
+  };
+  inputs.apart = {"sequence_length"};
   return inputs;
 }
 
@@ -300,7 +307,7 @@ const RegisterOp rnn{{
     .infer = {infer_shape, infer_dtype},
     .gradient = Gradient(gradient).without_outputs(),
     .kernels = {{"steps", prepare_rnn_forward}},
-    .flags = {.random = true, .training_mode = true},
+    .flags = {.random = true, .training_mode = true, .precision = Precision::low},
 }};
 
 // RNN with its parameters as they are, so that none are copied together: what gluon's layers call, and what plans put
@@ -316,7 +323,7 @@ const RegisterOp rnn_parts{{
     .infer = {infer_shape, infer_dtype},
     .gradient = Gradient(gradient).without_outputs(),
     .kernels = {{"steps", prepare_rnn_forward}},
-    .flags = {.random = true, .training_mode = true, .hidden = true},
+    .flags = {.random = true, .training_mode = true, .hidden = true, .precision = Precision::low},
 }};
 
 void infer_backward_shape(InferContext& c) {

@@ -246,6 +246,7 @@ void backward_gradient(GradientBuilder& g) {
   }
 }
 
+// Softmax keeps its type: sums are float32 inside, and probabilities need few digits. Logarithms need them.
 template <Kind kKind>
 OpDef forward_op(const char* name, const char* doc, Inputs inputs) {
   return {.name = name,
@@ -255,7 +256,7 @@ OpDef forward_op(const char* name, const char* doc, Inputs inputs) {
           .infer = {infer_shape, infer_dtype},
           .gradient = gradient<kKind>,
           .kernels = {{"simd", prepare_simd<kKind>}, {"portable", prepare_portable<kKind>}},
-          .flags = {.inplace = true}};
+          .flags = {.inplace = true, .precision = kKind == Kind::log ? Precision::full : Precision::any}};
 }
 
 template <Kind kKind>

@@ -188,7 +188,7 @@ const RegisterOp softmax_output{{
     .infer = {infer_shape, infer_dtype},
     .gradient = Gradient(gradient).without_heads(),
     .kernels = {{"simd", prepare_forward}},
-    .flags = {.inplace = true},
+    .flags = {.inplace = true, .precision = Precision::full},
 }};
 
 const RegisterOp backward_softmax_output{{
@@ -286,6 +286,7 @@ const RegisterOp softmax_cross_entropy{{
                   g.give(0, "_backward_softmax_cross_entropy", {g.head(0), g.input(0), g.input(1)});
                 }).without_outputs(),
     .kernels = {{"portable", prepare_entropy}},
+    .flags = {.precision = Precision::full},
 }};
 
 const RegisterOp backward_softmax_cross_entropy{{

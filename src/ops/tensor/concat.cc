@@ -120,7 +120,8 @@ const RegisterOp concat{{.name = "Concat",
                          .inputs = Inputs::variadic("num_args"),
                          .infer = {infer_concat, infer::same_dtype},
                          .gradient = Gradient(concat_gradient).without_outputs(),
-                         .kernels = {{"move", prepare_concat}}}};
+                         .kernels = {{"move", prepare_concat}},
+                         .flags = {.precision = Precision::widest}}};
 
 // Several unknown inputs are the first layer's weights for the features, which have one size.
 void infer_rnn_param_concat(InferContext& c) {
@@ -237,7 +238,8 @@ const RegisterOp stack{{.name = "stack",
                         .inputs = Inputs::variadic("num_args"),
                         .infer = {infer_stack, infer::same_dtype},
                         .gradient = Gradient(stack_gradient).only_heads(),
-                        .kernels = {{"move", prepare_stack}}}};
+                        .kernels = {{"move", prepare_stack}},
+                        .flags = {.precision = Precision::widest}}};
 
 // ---- SliceChannel --------------------------------------------------------------------------------------------------
 

@@ -111,7 +111,8 @@ const RegisterOp khatri_rao{
      .inputs = Inputs::variadic("num_args"),
      .infer = {infer_khatri_rao, infer::same_dtype},
      .gradient = Gradient::none(),
-     .kernels = {{"index", prepare_khatri_rao}}}};
+     .kernels = {{"index", prepare_khatri_rao}},
+     .flags = {.precision = Precision::full}}};
 
 // ---- index_array ---------------------------------------------------------------------------------------------------
 

@@ -205,7 +205,8 @@ const RegisterOp moments{{.name = "moments",
                             g.give_all({0}, "_backward_moments", {g.input(0), g.output(0), g.head(0), g.head(1)},
                                        g.params_ref());
                           }),
-                          .kernels = {{"index", prepare_moments}}}};
+                          .kernels = {{"index", prepare_moments}},
+                          .flags = {.precision = Precision::full}}};
 
 const RegisterOp backward_moments{{.name = "_backward_moments",
                                    .doc = "Gradient of moments. Inputs: data, the mean, the two heads.",
