@@ -69,10 +69,11 @@ void Executor::allocate_outputs() {
     known[plans_.variables()[i]] = {inputs_[i].shape(), inputs_[i].dtype(), Layout::plain};
   }
   outputs_.assign(plans_.heads().size(), NDArray());
-  const GraphSpecs specs = infer_graph(plans_.heads(), known);
+  const std::vector<Entry> heads = plans_.heads_with_casts(known);
+  const GraphSpecs specs = infer_graph(heads, known);
   if (!plans_.plannable()) return;
   for (size_t i = 0; i < outputs_.size(); ++i) {
-    const TensorSpec& spec = specs.at(plans_.heads()[i]);
+    const TensorSpec& spec = specs.at(heads[i]);
     if (!is_known(spec)) {
       fail(ErrorKind::value, "bind: the shape of output ", plans_.heads()[i].node->name, " does not follow");
     }

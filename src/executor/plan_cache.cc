@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include "executor/precision_pass.h"
+
 namespace mxnet {
 
 namespace {
@@ -37,6 +39,10 @@ PlanCache::PlanCache(const Symbol& symbol)
       if (at != variables_.end()) mutated_[static_cast<size_t>(at - variables_.begin())] = true;
     }
   }
+}
+
+std::vector<Entry> PlanCache::heads_with_casts(const std::unordered_map<const Node*, TensorSpec>& known) const {
+  return precision_ ? place_casts(heads(), known, *precision_) : heads();
 }
 
 Ref<Plan> PlanCache::find(std::span<const NDArray* const> inputs, bool training, bool bound,

@@ -16,6 +16,8 @@ class PlanCache {
   explicit PlanCache(const Symbol& symbol);
 
   const std::vector<Entry>& heads() const { return symbol_.entries(); }
+  // With the casts of mixed precision, for inference; `known` gives the types of all variables.
+  std::vector<Entry> heads_with_casts(const std::unordered_map<const Node*, TensorSpec>& known) const;
   const std::vector<Node*>& variables() const { return variables_; }  // slot order: Symbol::list_inputs
   size_t num_inputs() const { return variables_.size(); }
   bool is_mutated(size_t input) const { return mutated_[input]; }

@@ -149,14 +149,14 @@ class Net(gluon.HybridBlock):
     def __init__(self):
         super().__init__()
         with self.name_scope():
-            self.conv, self.norm, self.pool = nn.Conv2D(4, 3, padding=1), nn.BatchNorm(), nn.MaxPool2D()
-            self.dense, self.out = nn.Dense(8, activation="relu"), nn.Dense(3)
+            self.conv, self.norm, self.pool = nn.Conv2D(4, 3, padding=1, use_bias=False), nn.BatchNorm(), nn.AvgPool2D()
+            self.dense, self.out = nn.Dense(8, activation="tanh"), nn.Dense(3)
             self.scale = nn.LayerNorm()
 
     def hybrid_forward(self, F, x):
-        x = self.pool(F.relu(self.norm(self.conv(x))) + x)
+        x = self.pool(F.sigmoid(self.norm(self.conv(x))) + x)
         x = self.scale(self.dense(x))
-        return self.out(x) * F.softmax(self.out(x)), F.sum(x, axis=1)
+        return self.out(x) * F.softmax(self.out(x)), F.sum(F.square(x), axis=1)
 
 
 def make_net(seed=0):
@@ -192,9 +192,9 @@ def test_graphs_agree_with_arrays(switch, low, exact):
         tolerance = 24 * EPS[low]
         for a, b in zip(result[:2], plain[:2]):
             assert_allclose(f32(a), f32(b), rtol=tolerance, atol=tolerance * abs(f32(b)).max())
+        largest = max(abs(grad).max() for grad in plain[2].values())
         for name, grad in plain[2].items():
-            assert_allclose(result[2][name], grad, rtol=tolerance, atol=tolerance * max(1e-3, abs(grad).max()),
-                            err_msg=name)
+            assert_allclose(result[2][name], grad, rtol=tolerance, atol=tolerance * largest, err_msg=name)
     assert all(p.dtype in ("float32", np.float32) for p in graph_net.collect_params().values())
     if exact:
         for a, b in zip(eager[:2], graph[:2]):
@@ -223,7 +223,7 @@ def test_inputs_of_the_low_type(switch, exact):
     x = nd.random.normal(shape=(2, 1, 6, 6))
     low = x.astype("bfloat16")
     low.attach_grad()
-    with autograd.record():
+    with autograd.record(train_mode=False):
         out, total = net(low)
         loss = out.astype("float32").sum() + total.sum()
     loss.backward()
@@ -297,12 +297,13 @@ def digits():
     path = pathlib.Path(__file__).parents[2] / "examples" / "data" / "digits.csv.gz"
     with gzip.open(path, "rt") as file:
         rows = np.loadtxt((line for line in file if line[0].isdigit()), delimiter=",", dtype="f4")
-    return rows
+    return np.random.default_rng(0).permutation(rows)
 
 
 def lenet():
     net = nn.HybridSequential()
-    net.add(nn.Conv2D(12, 3, padding=1, activation="relu"), nn.BatchNorm(), nn.MaxPool2D(2), nn.Conv2D(24, 3, padding=1),
+    net.add(nn.Conv2D(12, 3, padding=1, activation="relu"), nn.BatchNorm(), nn.MaxPool2D(2),
+            nn.Conv2D(24, 3, padding=1),
             nn.Activation("relu"), nn.MaxPool2D(2), nn.Flatten(), nn.Dense(64, activation="relu"), nn.Dense(10))
     return net
 
@@ -330,11 +331,11 @@ def accuracy_after_training(make, scaled):
     net = make()
     net.initialize(mx.init.Xavier())
     net.hybridize()
-    trainer = gluon.Trainer(net.collect_params(), "adam", {"learning_rate": 3e-3})
+    trainer = gluon.Trainer(net.collect_params(), "adam", {"learning_rate": 4e-3})
     if scaled:
         amp.init_trainer(trainer)
     loss_of = gluon.loss.SoftmaxCrossEntropyLoss()
-    for epoch in range(4):
+    for _ in range(4):
         for i in range(0, 1536, 64):
             with autograd.record():
                 loss = loss_of(net(nd.array(x[i:i + 64])), nd.array(y[i:i + 64]))

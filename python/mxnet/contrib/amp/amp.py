@@ -4,7 +4,6 @@
 import contextlib
 import logging
 
-from ... import ndarray as nd
 from ..._core import _ext
 from ...gluon.trainer import Trainer
 from ...optimizer import Optimizer
