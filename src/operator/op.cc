@@ -146,7 +146,8 @@ bool OpDef::is_auxiliary(const Params& p, int i) const {
 
 bool OpDef::may_cast(const Params& p, int i) const {
   if (is_mutated(p, i)) return false;
-  return inputs.apart.empty() || std::find(inputs.apart.begin(), inputs.apart.end(), input_name(p, i)) == inputs.apart.end();
+  return inputs.apart.empty() ||
+         std::find(inputs.apart.begin(), inputs.apart.end(), input_name(p, i)) == inputs.apart.end();
 }
 
 // ---- inference ----------------------------------------------------------------------------------------------------

@@ -60,7 +60,7 @@ def test_classes_on_arrays(switch, low, exact):
               nd.Deconvolution(nd.ones((1, 1, 4, 4)), nd.ones((1, 1, 3, 3)), num_filter=1, kernel=(3, 3))],
         "float32": [nd.exp(x), nd.log(x), x ** 2, x.sum(), nd.mean(x), nd.norm(x), nd.log_softmax(x), x + y, y + x,
                     nd.broadcast_mul(x, y), nd.concat(x, y, dim=0), nd.stack(x, y), nd.add_n(x, y), nd.dot(x, y.T),
-                    nd.where(y, x, y), nd.maximum(x, y), x == y, 1 / x, nd.smooth_l1(x), nd.L2Normalization(x),
+                    nd.where(x, x, y), nd.maximum(x, y), x == y, 1 / x, nd.smooth_l1(x), nd.L2Normalization(x),
                     nd.batch_dot(x.expand_dims(0), y.expand_dims(0), transpose_b=True),
                     nd.LayerNorm(x, nd.ones(3), nd.ones(3)), nd.linalg.gemm2(x, y, transpose_b=True),
                     nd.SoftmaxOutput(x, nd.array([0, 1])), nd.Activation(x, act_type="softrelu"),
@@ -229,6 +229,37 @@ def test_inputs_of_the_low_type(switch, exact):
     loss.backward()
     assert dtype_of(low.grad) == "bfloat16" and np.isfinite(f32(low.grad)).all() and abs(f32(low.grad)).max() > 0
     assert_allclose(f32(out), f32(net(low.astype("float32"))[0]), rtol=0.1, atol=0.05)
+
+
+@pytest.mark.parametrize("exact", [True, False])
+def test_recurrent_layers(switch, exact):
+    mx.random.seed(0)
+    layer = gluon.rnn.LSTM(8, 2, input_size=5)
+    layer.initialize()
+    x = nd.random.normal(shape=(4, 3, 5))
+    wanted = layer(x).asnumpy()
+    switch(exact=exact)
+    eager = layer(x)
+    layer.hybridize()
+    with autograd.record():
+        out = layer(x)
+    out.backward()
+    for result in (eager, out):
+        assert dtype_of(result) == "bfloat16"
+        assert_allclose(f32(result), wanted, rtol=0.05, atol=0.02)
+    assert layer.l0_i2h_weight.grad().dtype == np.float32
+    # Lengths are no numbers to round: 300 is not one of bfloat16.
+    long = nd.ones((302, 1, 5))
+    lengths = nd.array([299])
+    counted = gluon.rnn.LSTM(8, input_size=5, use_sequence_length=True)
+    counted.initialize()
+    assert [abs(f32(counted(long, None, lengths)[0][i])).max() > 0 for i in (298, 299)] == [True, False]
+
+
+def test_conditions_are_not_cast(switch):
+    switch()
+    x, _ = low_and_wide()
+    assert dtype_of(nd.where(nd.ones((2, 3)), x, x)) == "bfloat16"
 
 
 def test_forward_on_arrays_and_executors(switch):
