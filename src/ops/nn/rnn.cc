@@ -175,6 +175,11 @@ Inputs inputs() {
 Inputs parts_inputs(std::function<int(const Params&)> count) {
   Inputs inputs = Inputs::variadic("num_args");
   inputs.count = std::move(count);
+  return inputs;
+}
+
+Inputs forward_parts_inputs() {
+  Inputs inputs = parts_inputs([](const Params& p) { return RnnSlots(p.as<RnnParams>(), true).inputs; });
   inputs.names_of = [](const Params& p) {
     auto names = names_of(p);
     std::erase(names, "parameters");
@@ -316,7 +321,7 @@ const RegisterOp rnn_parts{{
     .name = "_rnn_parts",
     .doc = "RNN with the parts of its parameters as inputs of their own, after all other inputs.",
     .params = schema_of<RnnParams>(),
-    .inputs = parts_inputs([](const Params& p) { return RnnSlots(p.as<RnnParams>(), true).inputs; }),
+    .inputs = forward_parts_inputs(),
     .outputs = Outputs([](const Params& p) { return RnnSlots(p.as<RnnParams>(), true).outputs; })
                    .with_residuals(2)
                    .named({"output", "state_output", "statecell_output"}),
