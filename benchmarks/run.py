@@ -1,157 +1,221 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Measures the rows of common.py beside a peer, in one interleaved run: a round of ours, a round of theirs, and so on.
+"""Measures the rows of rows.py and operators.py beside peers, in interleaved rounds.
 
-Each contender has a process of its own, stopped while the other is timed, so that waiting threads disturb nobody. The
-figure of a round is its median; the table gives the best and the median round. Contenders must agree on the results.
+Each contender and variant has a process of its own, stopped while another is timed, so that waiting threads disturb
+nobody. A round's figure is the median of its repetitions; best and median round are kept. What all contenders compute
+must agree. A contender that fails, takes too long or cannot run a row is reported, and the others go on.
 
-    python benchmarks/run.py                                  # ours alone
-    python benchmarks/run.py --peer-python ../torch/bin/python
+    python benchmarks/run.py                                             # ours alone
+    python benchmarks/run.py --peer torch=PYTHON --peer jax=PYTHON --peer openvino=PYTHON --peer onnxruntime=PYTHON \\
+                             --peer mxnet-1.9.1:mxnet=PYTHON --into figures.json
+    python benchmarks/run.py resnet50_train --dtype f32 --into figures.json --peer torch=PYTHON    # again, one row
+    python benchmarks/run.py --ops --peer torch=PYTHON --into figures.json                       # single operators
+    python benchmarks/run.py --quick --check --peer torch=PYTHON                                 # a minute, limits
 """
 
 import argparse
+import fnmatch
 import json
 import os
 import pathlib
-import signal
-import statistics
-import subprocess
+import platform
 import sys
+import time
 
-import common
+import contender
+import operators
+import report
+from rows import ROWS, ways
 
-HERE = pathlib.Path(__file__).resolve().parent
-SCALE = {"us": 1e6, "ms": 1e3}
-IMPORTS = {"mxnet": "import mxnet", "torch": "import torch", "numpy": "import numpy"}
-
-
-class Contender:
-    """A worker process that is stopped unless it is asked something."""
-
-    def __init__(self, kind, python, threads):
-        self.kind = kind
-        self.rounds = []
-        self.error = None
-        environment = dict(os.environ, OMP_NUM_THREADS=str(threads), MKL_NUM_THREADS=str(threads))
-        self.process = subprocess.Popen([python, str(HERE / "worker.py")], text=True, env=environment,
-                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-
-    def ask(self, **request):
-        if self.error:
-            return None
-        self.process.send_signal(signal.SIGCONT)
-        self.process.stdin.write(json.dumps(request) + "\n")
-        self.process.stdin.flush()
-        line = self.process.stdout.readline()
-        if not line:
-            self.error = f"the process ended with status {self.process.wait()}"
-            return None
-        self.process.send_signal(signal.SIGSTOP)
-        reply = json.loads(line)
-        self.error = reply.get("error")
-        return None if self.error else reply
-
-    def close(self):
-        self.process.send_signal(signal.SIGCONT)
-        self.process.stdin.close()
-        self.process.wait()
+OURS = contender.OURS
+BF16_TOLERANCE, F32_TOLERANCE = 6e-2, 2e-3
 
 
-def agree(first, second, tolerance=2e-3):
-    scale = max(1e-6, max(abs(x) for x in second))
-    return len(first) == len(second) and all(abs(x - y) <= tolerance * scale for x, y in zip(first, second))
+def note_agreement(entries, dtype):
+    """Compares each contender's check with the median of all."""
+    checks = [entry["check"] for entry in entries.values() if entry.get("check")]
+    if len(checks) < 2:
+        return
+    length = min(map(len, checks))
+    middle = [sorted(check[i] for check in checks)[len(checks) // 2] for i in range(length)]
+    scale = max(1e-6, *map(abs, middle))
+    for entry in entries.values():
+        if entry.get("check"):
+            difference = max(abs(a - b) for a, b in zip(entry["check"], middle)) / scale
+            entry["differs"] = difference
+            entry["agrees"] = difference <= (BF16_TOLERANCE if dtype == "bf16" else F32_TOLERANCE)
 
 
-def run_row(row, pythons, options):
-    """{kind: figures} of one row; times in the row's unit."""
-    unit = common.ROWS[row][1]
-    contenders = [Contender(kind, python, options.threads) for kind, python in pythons.items()]
-    checks = {c.kind: (c.ask(do="make", kind=c.kind, row=row) or {}).get("check") for c in contenders}
-    for i in range(options.rounds):
-        for contender in contenders if i % 2 == 0 else reversed(contenders):
-            figures = contender.ask(do="round", seconds=options.seconds)
-            if figures:
-                contender.rounds.append(figures)
-    results = {}
-    for contender in contenders:
-        contender.close()
-        if contender.error:
-            results[contender.kind] = {"error": contender.error}
-            continue
-        times = [figures["seconds"] * SCALE[unit] for figures in contender.rounds]
-        results[contender.kind] = {
-            "best": min(times), "median": statistics.median(times), "unit": unit,
-            "faults": min(figures["faults"] for figures in contender.rounds),
-            "agrees": all(other is None or agree(checks[contender.kind], other) for other in checks.values()),
-        }
-    return results
+def run_row(row, dtype, peers, options):
+    """{peer/variant: figures}; the peers in batches, ours in each."""
+    jobs = [(peer, way) for peer in peers for way in ways(peer.kind, row)
+            if (not options.ways or way in options.ways) and not (options.quick and way == "compile")]
+    ours = [job for job in jobs if job[0].name == OURS]
+    others = [job for job in jobs if job[0].name != OURS]
+    size = max(1, options.at_once - len(ours))
+    entries = {}
+    for start in range(0, max(1, len(others)), size):
+        processes = []
+        try:
+            processes += [contender.Process(peer, way, options) for peer, way in ours + others[start:start + size]]
+            contender.measure(processes, {"family": "rows", "row": row, "dtype": dtype}, options)
+        finally:
+            for process in processes:
+                process.close()
+        for process in processes:
+            figures = contender.summary(process, ROWS[row].unit)
+            if figures.get("best", 1e99) <= entries.get(process.name, {}).get("best", 1e99):
+                entries[process.name] = figures
+    note_agreement(entries, dtype)
+    return entries
 
 
-def import_times(pythons, rounds):
-    """Seconds of a fresh process that only imports, per package, less those of an empty process."""
-    kinds = {**{kind: (python, IMPORTS[kind]) for kind, python in pythons.items()},
-             "numpy": (pythons["mxnet"], IMPORTS["numpy"])}
-    best = {}
-    for _ in range(rounds):
-        for kind, (python, statement) in kinds.items():
-            code = f"import time; t = time.perf_counter(); {statement}; print(time.perf_counter() - t)"
-            run = subprocess.run([python, "-c", code], capture_output=True, text=True)
-            if run.returncode == 0:
-                best[kind] = min(best.get(kind, 1e9), float(run.stdout.split()[-1]))
-    return best
+def run_ops(names, peers, options, done):
+    """Operators one by one in processes that stay; calls `done` with each row's figures."""
+    peers = [peer for peer in peers if peer.kind in ("mxnet", "torch")]
+    processes = []
+    try:
+        processes += [contender.Process(peer, "eager", options) for peer in peers]
+        for name in names:
+            for i, process in enumerate(processes):
+                if not process.alive:
+                    processes[i] = contender.Process(process.peer, "eager", options)
+            contender.measure(processes, {"family": "ops", "row": name, "dtype": "f32"}, options)
+            entries = {process.name: contender.summary(process, "us") for process in processes}
+            note_agreement(entries, "f32")
+            done(name, entries)
+    finally:
+        for process in processes:
+            process.close()
 
 
-def verdict(row, ours, peer):
-    """'' or what misses the target."""
-    _, unit, ratio, most = common.ROWS[row]
-    missed = []
-    if most is not None and ours["median"] > most:
-        missed.append(f"above {most} {unit}")
-    if peer and ours["median"] / peer["median"] > ratio:
-        missed.append(f"ratio above {ratio}")
-    return ", ".join(missed) or "reached"
+def machine():
+    """What the figures were measured on."""
+    model = next((line.split(":", 1)[1].strip() for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines()
+                  if line.startswith("model name")), platform.machine())
+    flags = pathlib.Path("/proc/cpuinfo").read_text()
+    units = [name for name in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if f" {name}" in flags]
+    return {"processor": model, "cores": len(os.sched_getaffinity(0)), "units": units}
 
 
-def print_row(row, results):
-    what, unit, _, _ = common.ROWS[row]
-    print(f"\n{row}: {what}")
-    for kind, r in results.items():
-        if "error" in r:
-            print(f"  {kind:8}failed: {r['error']}")
-            continue
-        note = "" if r["agrees"] else "   RESULTS DIFFER"
-        print(f"  {kind:8}best {r['best']:9.3f} {unit}   median {r['median']:9.3f} {unit}   "
-              f"page faults a step {r['faults']:8.1f}{note}")
-    ours, peer = results.get("mxnet", {}), results.get("torch", {})
-    if "median" in ours:
-        ratio = f"ours / peer {ours['median'] / peer['median']:.2f}, " if "median" in peer else ""
-        print(f"  {ratio}target {verdict(row, ours, peer if 'median' in peer else None)}")
+class Figures:
+    """The result file: rows are replaced as they are measured, all others stay."""
+
+    def __init__(self, path):
+        self.path = path
+        self.data = {"machine": machine(), "rows": {}}
+        if path and path.exists():
+            self.data = json.loads(path.read_text())
+
+    def add(self, row, dtype, entries, options):
+        known = self.data["rows"].get(f"{row}/{dtype}", {}).get("entries", {})
+        self.data["rows"][f"{row}/{dtype}"] = {
+            "time": time.strftime("%Y-%m-%d %H:%M"), "threads": options.threads, "seconds": options.seconds,
+            "entries": {**known, **entries}}
+        if self.path:
+            scratch = self.path.with_suffix(".tmp")
+            scratch.write_text(json.dumps(self.data, indent=1) + "\n")
+            scratch.replace(self.path)
 
 
-def main():
+def exceeded(row, entries):
+    """'' or how far ours / torch is beyond the row's limit, by the best rounds."""
+    ours, peer = report.fastest(entries, OURS), report.fastest(entries, "torch")
+    if ours is None or peer is None:
+        return "" if peer is None else f"{row}: ours failed: {first_error(entries)}"
+    ratio = ours["best"] / peer["best"]
+    return "" if ratio <= ROWS[row].limit else f"{row}: ours / torch is {ratio:.2f}, the limit {ROWS[row].limit}"
+
+
+def first_error(entries):
+    return next((entry["error"] for name, entry in entries.items() if name.startswith(f"{OURS}/") and "error" in entry),
+                "not measured")
+
+
+def check(rows, peers, figures, options):
+    """Measures again what was beyond its limit; prints and counts what stays so."""
+    failures = 0
+    for row in rows:
+        entries = figures.data["rows"][f"{row}/f32"]["entries"]
+        problem = exceeded(row, entries)
+        for _ in range(2):
+            if not problem:
+                break
+            print(f"{problem}; once more")
+            entries = run_row(row, "f32", peers, options)
+            problem = exceeded(row, entries)
+        differing = [name for name, entry in entries.items() if entry.get("agrees") is False]
+        if differing:
+            problem = f"{row}: results differ: {', '.join(differing)}"
+        if problem:
+            print(f"FAILED {problem}")
+            failures += 1
+    print(f"speed check: {len(rows)} rows, {failures} failed")
+    return failures
+
+
+def parse(arguments):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("rows", nargs="*", metavar="ROW", help=f"of {', '.join(common.ROWS)}, import (default: all)")
-    parser.add_argument("--peer-python", help="an interpreter that has torch")
-    parser.add_argument("--rounds", type=int, default=5, help="rounds per contender (default 5)")
-    parser.add_argument("--seconds", type=float, default=0.5, help="length of a round (default 0.5)")
-    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="threads per contender")
-    parser.add_argument("--json", type=pathlib.Path, help="also write the figures to this file")
-    options = parser.parse_args()
-    unknown = set(options.rows) - set(common.ROWS) - {"import"}
-    if unknown:
-        parser.error(f"no such row: {', '.join(sorted(unknown))}")
-    pythons = {"mxnet": sys.executable}
-    if options.peer_python:
-        pythons["torch"] = options.peer_python
-    figures = {}
-    for row in [row for row in common.ROWS if not options.rows or row in options.rows]:
-        figures[row] = run_row(row, pythons, options)
-        print_row(row, figures[row])
-        sys.stdout.flush()
-    if not options.rows or "import" in options.rows:
-        figures["import"] = import_times(pythons, options.rounds)
-        print("\nimport, seconds: " + ", ".join(f"{kind} {t:.3f}" for kind, t in figures["import"].items()))
-    if options.json:
-        options.json.write_text(json.dumps(figures, indent=1))
+    parser.add_argument("rows", nargs="*", metavar="ROW",
+                        help=f"names or patterns of {', '.join(ROWS)}, import; with --ops of operators (default: all)")
+    parser.add_argument("--peer", action="append", default=[], type=contender.Peer.parse, metavar="NAME[:KIND]=PYTHON",
+                        help=f"an interpreter that has a peer; kinds: {', '.join(contender.KINDS)}")
+    parser.add_argument("--way", action="append", dest="ways", metavar="VARIANT", help="only these variants")
+    parser.add_argument("--dtype", action="append", dest="dtypes", choices=("f32", "bf16"), help="default: both")
+    parser.add_argument("--ops", action="store_true", help="single operators, in a small and a large size")
+    parser.add_argument("--quick", action="store_true", help="few rows, short rounds, nothing compiled: about a minute")
+    parser.add_argument("--check", action="store_true", help="fail where ours / torch is beyond the row's limit")
+    parser.add_argument("--into", type=pathlib.Path, help="a JSON file; rows that it has and are not measured stay")
+    parser.add_argument("--rounds", type=int, help="per contender (5; quick: 3)")
+    parser.add_argument("--seconds", type=float, help="length of a round (0.6; quick and --ops: 0.15)")
+    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="per contender")
+    parser.add_argument("--timeout", type=float, default=400, help="seconds for one answer of a contender")
+    parser.add_argument("--at-once", type=int, default=8, help="processes that live at the same time")
+    parser.add_argument("--quiet", type=float, default=0.2, help="repeat a round when others used more cores than this")
+    parser.add_argument("--retries", type=int, default=2, help="how often")
+    parser.add_argument("--nice", type=int, default=0, help="priority of the contenders (negative needs rights)")
+    parser.add_argument("--log", type=argparse.FileType("ab"), default=open(os.devnull, "ab"),  # noqa: SIM115
+                        help="what the contenders print")
+    options = parser.parse_args(arguments)
+    short = options.quick or options.ops
+    options.rounds = options.rounds or (3 if short else 5)
+    options.seconds = options.seconds or (0.15 if short else 0.6)
+    return parser, options
+
+
+def chosen(parser, options, known):
+    """The names that the patterns pick, in order; each pattern must pick something."""
+    for pattern in options.rows:
+        if not fnmatch.filter(known, pattern):
+            parser.error(f"no row is called {pattern!r}; there are {', '.join(known)}")
+    return [name for name in known if not options.rows or any(fnmatch.fnmatch(name, p) for p in options.rows)]
+
+
+def main(arguments=None):
+    parser, options = parse(arguments)
+    peers = [contender.ours(), *options.peer]
+    figures = Figures(options.into)
+
+    def done(row, dtype, entries):
+        figures.add(row, dtype, entries, options)
+        print("\n".join(report.lines_of(row, dtype, entries, OURS)), flush=True)
+
+    if options.ops:
+        names = chosen(parser, options, operators.names())
+        run_ops(names, peers, options, lambda name, entries: done(f"op:{name}", "f32", entries))
+    else:
+        names = chosen(parser, options, [*ROWS, "import"])
+        rows = [row for row in names if row != "import" and (not options.quick or ROWS[row].limit)]
+        dtypes = ("f32",) if options.quick else options.dtypes or ("f32", "bf16")
+        for row in rows:
+            for dtype in dtypes:
+                if dtype == "f32" or ROWS[row].bf16:
+                    done(row, dtype, run_row(row, dtype, peers, options))
+        if "import" in names and not options.quick and "f32" in dtypes:
+            done("import", "f32", contender.import_times(peers, options))
+        if options.check:
+            return 1 if check(rows, peers, figures, options) else 0
+    print("\n" + report.ratio_table(figures.data, OURS))
     return 0
 
 

@@ -8,6 +8,7 @@ Parts that a program does not use are not imported.
 """
 
 import importlib as _importlib
+import os as _os
 import sys as _sys
 
 from . import _aliases
@@ -26,8 +27,8 @@ _LAZY = {
     "optimizer": "optimizer", "metric": "metric", "initializer": "initializer", "init": "initializer",
     "lr_scheduler": "lr_scheduler", "callback": "callback", "model": "model", "monitor": "monitor", "mon": "monitor",
     "name": "name", "attribute": "attribute", "executor": "executor", "test_utils": "test_utils", "util": "util",
-    "contrib": "contrib", "amp": "contrib.amp",
-    "runtime": "runtime", "visualization": "visualization", "viz": "visualization", "error": "error",
+    "contrib": "contrib", "amp": "contrib.amp", "runtime": "runtime", "profiler": "profiler", "visualization": "visualization", "viz": "visualization",
+    "error": "error",
 }
 _FROM = {"AttrScope": "attribute", "is_np_array": "util", "is_np_shape": "util", "np_array": "util", "np_shape": "util",
          "set_np_shape": "util", "use_np": "util", "use_np_array": "util", "use_np_shape": "util"}
@@ -48,6 +49,9 @@ def __getattr__(attribute):
 def __dir__():
     return sorted({*globals(), *_LAZY, *_FROM})
 
+
+if _os.environ.get("MXNET_PROFILER_AUTOSTART") == "1":
+    from . import profiler  # noqa: F401
 
 _aliases.install(__name__, {short: full for short, full in _LAZY.items() if short != full})
 

@@ -12,7 +12,7 @@ _FEATURES = {
     "CPU_SSE": True, "CPU_SSE2": True, "CPU_SSE3": True, "CPU_SSE4_1": True, "CPU_SSE4_2": True, "CPU_SSE4A": False,
     "CPU_AVX": True, "CPU_AVX2": True, "OPENMP": True, "SSE": False, "F16C": True, "JEMALLOC": False,
     "BLAS_OPEN": False, "BLAS_ATLAS": False, "BLAS_MKL": False, "BLAS_APPLE": False, "LAPACK": False,
-    "MKLDNN": True, "OPENCV": False, "CAFFE": False, "PROFILER": False, "DIST_KVSTORE": False, "CXX14": True,
+    "MKLDNN": True, "OPENCV": False, "CAFFE": False, "PROFILER": True, "DIST_KVSTORE": False, "CXX14": True,
     "INT64_TENSOR_SIZE": True, "SIGNAL_HANDLER": False, "DEBUG": False, "TVM_OP": False,
 }
 

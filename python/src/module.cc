@@ -243,6 +243,7 @@ NB_MODULE(_ext, m) {
   bind_symbol(m);
   bind_precision(m);
   bind_executor(m);
+  bind_profiler(m);
   mxnet::Engine::get().set_wait_hook(&interrupted);
   // A thread that sleeps in the engine while it holds the interpreter lock (a push at the run-ahead bound, a fork)
   // lends the lock out: queued callbacks need it.

@@ -8,6 +8,7 @@
 #include "autograd/node.h"
 #include "autograd/tape.h"
 #include "base/error.h"
+#include "base/observe.h"
 #include "operator/gradient.h"
 #include "operator/invoke.h"
 
@@ -446,6 +447,7 @@ void Backward::visit(const Ref<TapeNode>& node) {
 }  // namespace
 
 void backward(std::span<const NDArray> heads, std::span<const NDArray> head_gradients, const BackwardOptions& options) {
+  const observe::Span span(observe::kCalls, [] { return observe::call("backward"); });
   const FlagScope flags(options.create_graph, options.training);
   Backward(options, {}).run(heads, head_gradients);
 }

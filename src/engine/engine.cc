@@ -5,6 +5,7 @@
 
 #include "base/env.h"
 #include "base/fork.h"
+#include "base/observe.h"
 #include "engine/core.h"
 
 namespace mxnet {
@@ -95,9 +96,13 @@ void Engine::mark_error(Var* const* writes, size_t nw, std::exception_ptr error)
 
 bool Engine::retry_after_error(Var* const* list, size_t n) { return core_->forget_told_errors(list, n); }
 
-void Engine::wait_slow(Var& var, bool for_writing) { core_->wait_for(var, for_writing); }
+void Engine::wait_slow(Var& var, bool for_writing) {
+  const observe::Span span(observe::kCalls, [] { return observe::call("wait_to_read"); });
+  core_->wait_for(var, for_writing);
+}
 
 void Engine::wait_all() {
+  const observe::Span span(observe::kCalls, [] { return observe::call("waitall"); });
   core_->wait_until_empty(true);
   core_->deliver_oldest();
 }

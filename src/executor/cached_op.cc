@@ -5,6 +5,7 @@
 #include <array>
 
 #include "autograd/tape.h"
+#include "base/observe.h"
 #include "base/small_array.h"
 #include "executor/interpret.h"
 #include "operator/invoke.h"
@@ -150,6 +151,7 @@ std::vector<std::pair<size_t, NDArray>> CachedOp::prepare_outputs(const Plan& pl
 }
 
 void CachedOp::call(std::span<const NDArray* const> inputs, std::span<NDArray> outputs) {
+  const observe::Span span(observe::kCalls, [] { return observe::call("CachedOp"); });
   check_inputs(inputs);
   const bool sparse = std::any_of(inputs.begin(), inputs.end(), [](const NDArray* a) { return a->is_sparse(); });
   if (watch_ || !plans_.plannable() || sparse) return call_eagerly(inputs, outputs);

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "autograd/tape.h"
+#include "base/observe.h"
 #include "executor/gradient_pass.h"
 #include "symbol/infer.h"
 
@@ -101,6 +102,7 @@ void Executor::drop_frame() {
 }
 
 void Executor::forward(bool training) {
+  const observe::Span span(observe::kCalls, [] { return observe::call("Executor.forward"); });
   trained_ = training;
   if (monitor_ || !plans_.plannable()) return forward_watched(training);
   const std::vector<uint8_t> wanted = needs();
@@ -136,6 +138,7 @@ void Executor::forward_watched(bool training) {
 }
 
 void Executor::backward(std::span<const NDArray> head_gradients) {
+  const observe::Span span(observe::kCalls, [] { return observe::call("Executor.backward"); });
   if (!plans_.plannable()) {
     fail(ErrorKind::not_supported, "backward: the graph has outputs whose extents depend on data; use autograd");
   }

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "base/env.h"
+#include "base/observe.h"
 #include "executor/plan.h"
 
 namespace mxnet {
@@ -72,7 +73,10 @@ void Launch::queue(const random::Stream& stream, Device device) {
   }
   auto body = [owner = Ref<Plan>(&owner_), &schedule = schedule_,
                bases = std::vector<void*>(bases_.begin(), bases_.end()), keep = std::move(keep),
-               stream](RunContext&) mutable { schedule.run(bases, stream); };
+               scope = observe::on(observe::kPlans) ? observe::scope() : nullptr, stream](RunContext&) mutable {
+    const observe::InScope in_scope(scope);
+    schedule.run(bases, stream);
+  };
   Engine::get().push(std::move(body), reads(), writes(), props);
 }
 

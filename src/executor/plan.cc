@@ -6,6 +6,7 @@
 #include <unordered_set>
 
 #include "base/env.h"
+#include "base/observe.h"
 #include "executor/attention_pass.h"
 #include "executor/dense_pass.h"
 #include "executor/gradient_pass.h"
@@ -34,6 +35,12 @@ std::vector<Entry> addends(const Entry& sum) {
   return terms;
 }
 
+std::string names_of(std::span<const Entry> heads) {
+  std::string names;
+  for (const Entry& head : heads) names += (names.empty() ? "" : ", ") + head.node->name;
+  return names;
+}
+
 void require_known(const GraphSpecs& specs) {
   for (const Node* node : specs.order) {
     const auto& outputs = specs.of.at(node);
@@ -50,6 +57,7 @@ void require_known(const GraphSpecs& specs) {
 
 Ref<Plan> Plan::compile(std::span<const Entry> heads, std::span<Node* const> inputs, PlanSignature signature) {
   if (!plannable(topological_order(heads))) return {};
+  const observe::Span span(observe::kCalls, [&] { return observe::call("compile forward", names_of(heads)); });
   Ref<Plan> plan(new Plan);
   plan->signature_ = std::move(signature);
   for (Node* node : inputs) plan->variables_.emplace_back(node);
@@ -199,6 +207,7 @@ void Plan::compile_forward() {
     target_of.push_back(i);
   }
   forward_ = schedule_within_budget({sources, targets, save, specs, num_bases(), signature_.training, 1});
+  forward_.about = {"graph", signature_.needs.empty() ? "forward" : "forward, recorded", names_of(heads_), "", "", ""};
   for (size_t k = 0; k < targets.size(); ++k) outputs_[target_of[k]].layout = targets[k].layout;
   for (size_t i = 0; i < alias_.size(); ++i) {
     if (alias_[i] >= 0) outputs_[i].layout = signature_.inputs[static_cast<size_t>(alias_[i])].layout;
@@ -283,6 +292,7 @@ const Plan::Backward& Plan::backward_for(const BackwardCall& call) {
 }
 
 std::unique_ptr<Plan::Backward> Plan::compile_backward(const BackwardCall& call) const {
+  const observe::Span span(observe::kCalls, [&] { return observe::call("compile backward", names_of(heads_)); });
   auto backward = std::make_unique<Backward>();
   std::vector<Entry> gradients = gradient_graph(call.heads, false);
   backward->zero.assign(variables_.size(), false);
@@ -345,6 +355,7 @@ std::unique_ptr<Plan::Backward> Plan::compile_backward(const BackwardCall& call)
                        none ? StorageType::dense : call.gradients[i].storage()});
   }
   backward->schedule = schedule_within_budget({sources, targets, {}, specs, num_bases(), signature_.training, 1});
+  backward->schedule.about = {"graph", "backward", names_of(heads_), "", "", ""};
   for (size_t k = 0; k < targets.size(); ++k) backward->out_layout[target_of[k]] = targets[k].layout;
   return backward;
 }

@@ -8,11 +8,13 @@
 
 #include "backend/cpu/parallel.h"
 #include "base/env.h"
+#include "base/observe.h"
 #include "base/small_array.h"
 #include "executor/fusion.h"
 #include "executor/memory_plan.h"
 #include "executor/passes.h"
 #include "ndarray/copy.h"
+#include "operator/choice.h"
 #include "resource/scratch.h"
 
 namespace mxnet {
@@ -49,6 +51,15 @@ struct EntryHash {
     return std::hash<const void*>()(k.first) * 31 + static_cast<size_t>(k.second);
   }
 };
+
+observe::Label about_fused(const Unit& unit, std::string operands) {
+  observe::Label about{"operator", "", "", std::move(operands), "fused", ""};
+  for (const Node* node : unit) {
+    about.name += (about.name.empty() ? "" : "+") + node->op->name;
+    about.nodes += (about.nodes.empty() ? "" : ", ") + node->name;
+  }
+  return about;
+}
 
 class Builder {
  public:
@@ -176,10 +187,11 @@ class Builder {
   };
 
   template <typename Run>
-  void own_step(const std::string& name, std::vector<int> in, std::vector<int> out, int64_t cost, Run run) {
+  void own_step(observe::Label about, std::vector<int> in, std::vector<int> out, int64_t cost, Run run) {
     PlanStep step;
     step.kernel = make_kernel(std::move(run), cost);
-    step.name = name;
+    step.name = about.nodes;
+    step.about = std::move(about);
     push_step(std::move(step), {std::move(in), std::move(out), -1});
   }
 
@@ -217,16 +229,21 @@ class Builder {
 
   void copy_step(const std::string& name, int from, int to, const TensorSpec& spec, Layout target_layout, Req req) {
     const int64_t cost = copy::cost_ns(static_cast<int64_t>(bytes_of(spec)));
+    TensorSpec target = spec;
+    target.layout = target_layout;
+    const bool turns = spec.layout != target_layout && req != Req::add;
+    const char* what = turns ? "reorder" : req == Req::add ? "accumulate" : "copy";
+    observe::Label about = {turns ? "reorder" : "operator", what, name, describe({&spec, 1}, {&target, 1}), "", ""};
     if (req == Req::add) {
-      own_step(name, {from}, {to}, cost, [dtype = spec.dtype, n = spec.shape.size()](const KernelCall& c) {
+      own_step(std::move(about), {from}, {to}, cost, [dtype = spec.dtype, n = spec.shape.size()](const KernelCall& c) {
         copy::accumulate(c.out[0], c.in[0], dtype, n);
       });
     } else if (spec.layout != target_layout) {
-      own_step(name, {from}, {to}, cost, [spec, target_layout](const KernelCall& c) {
+      own_step(std::move(about), {from}, {to}, cost, [spec, target_layout](const KernelCall& c) {
         copy::reorder(c.out[0], c.in[0], spec.shape, spec.dtype, spec.layout, target_layout);
       });
     } else {
-      own_step(name, {from}, {to}, cost,
+      own_step(std::move(about), {from}, {to}, cost,
                [bytes = bytes_of(spec)](const KernelCall& c) { std::memcpy(c.out[0], c.in[0], bytes); });
     }
   }
@@ -296,6 +313,7 @@ class Builder {
     step.op = unit.back()->op;
     step.name = unit[0]->name + ".." + unit.back()->name;
     step.kernel = make_fused_kernel({unit, inputs, in, outputs, out, req, request_.specs});
+    step.about = about_fused(unit, describe(in, out));
     push_step(std::move(step), std::move(refs));
   }
 
@@ -315,7 +333,8 @@ class Builder {
     ValueState& out = values_.at({&node, 0});
     out.storage = output_storage(out, out.uses);
     const double number = node.op->name == "ones_like" ? 1.0 : 0.0;
-    own_step(node.name, {}, {out.storage}, copy::cost_ns(static_cast<int64_t>(bytes_of(out.spec))),
+    observe::Label about = {"operator", node.op->name, node.name, describe({}, {&out.spec, 1}), "", ""};
+    own_step(std::move(about), {}, {out.storage}, copy::cost_ns(static_cast<int64_t>(bytes_of(out.spec))),
              [dtype = out.spec.dtype, n = out.spec.shape.size(), number](const KernelCall& c) {
                copy::fill(c.out[0], dtype, n, number);
              });
@@ -357,6 +376,7 @@ class Builder {
     step.name = node.name;
     step.params = node.params;
     std::vector<Req> asked = requests(node, in);
+    KernelChoice choice;
     for (int attempt = 0;; ++attempt) {
       out.clear();
       for (size_t i = 0; i < n_out; ++i) {
@@ -365,7 +385,7 @@ class Builder {
         if (attempt == 0) out.back().storage = storage_type(node, values_.at({&node, static_cast<int>(i)}), in);
       }
       wanted.assign(n_in, Layout::plain);
-      step.kernel = prepare(node, in, wanted, out, asked);
+      step.kernel = prepare(node, in, wanted, out, asked, choice);
       const bool adds = std::find(asked.begin(), asked.end(), Req::add) != asked.end();
       if (!adds || step.kernel->accepts_add || attempt == 1) break;
       for (Req& r : asked) r = r == Req::null ? Req::null : Req::write;
@@ -384,6 +404,7 @@ class Builder {
       value.storage = choose_output(node, value, i, wanted, in, asked[i]);
       refs.out.push_back(value.storage);
     }
+    step.about = {"operator", op.name, node.name, describe(in, out), choice.kernel, choice.refusals};
     step.random_offset = schedule_.random_draws;
     schedule_.random_draws += step.kernel->random_draws;
     schedule_.team_matters |= step.kernel->team_matters;
@@ -406,9 +427,9 @@ class Builder {
 
   // Small work is not worth waking a team for: it gets a kernel for one thread.
   std::unique_ptr<Kernel> prepare(const Node& node, std::span<const TensorSpec> in, std::span<Layout> wanted,
-                                  std::span<TensorSpec> out, std::span<const Req> req) {
+                                  std::span<TensorSpec> out, std::span<const Req> req, KernelChoice& choice) {
     const auto with = [&](int threads) {
-      return prepare_kernel({*node.op, *node.params, in, wanted, out, req, request_.training, threads});
+      return prepare_kernel({*node.op, *node.params, in, wanted, out, req, request_.training, threads}, choice);
     };
     try {
       auto kernel = with(request_.team);
@@ -618,6 +639,8 @@ void* address(std::span<void* const> bases, const Location& at) {
 constexpr int kNaNByte = 0xFF;
 
 void run_step(const PlanStep& step, std::span<void* const> bases, const random::Stream& stream) {
+  const observe::Span span(observe::kPlans,
+                           [&]() -> const observe::Label& { return step.label.get([&] { return step.about; }); });
   SmallArray<void*, 24> pointers(step.in.size() + step.out.size());
   size_t n = 0;
   for (const Location& at : step.in) pointers[n++] = address(bases, at);
@@ -638,6 +661,8 @@ void run_step(const PlanStep& step, std::span<void* const> bases, const random::
 }  // namespace
 
 void Schedule::run(std::span<void*> bases, const random::Stream& stream) const {
+  const auto get_label = [this]() -> const observe::Label& { return label.get([this] { return about; }); };
+  const observe::Span span(observe::kPlans, get_label);
   Scratch scratch;
   bases[kArenaBase] = scratch.bytes(arena_bytes);
   if (env::settings().debug.poison) std::memset(bases[kArenaBase], kNaNByte, arena_bytes);

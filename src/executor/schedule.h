@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "base/observe.h"
 #include "operator/kernel.h"
 #include "symbol/infer.h"
 #include "symbol/node.h"
@@ -27,7 +28,9 @@ inline constexpr int kFirstSlot = 2;  // arrays
 struct PlanStep {
   std::unique_ptr<Kernel> kernel;
   Ref<Params> params;
-  std::string name;           // of the node, for errors
+  std::string name;      // of the node, for errors
+  observe::Label about;  // for who watches
+  observe::LabelSlot label;
   const OpDef* op = nullptr;  // null: a copy, fill, sum or reorder of the plan's own
   std::vector<Location> in, out;
   int64_t scratch_offset = 0;  // in the arena
@@ -47,6 +50,8 @@ class Schedule {
   // bases[kArenaBase] is set by the run itself.
   void run(std::span<void*> bases, const random::Stream& stream) const;
 
+  observe::Label about;  // the whole, for who watches
+  observe::LabelSlot label;
   std::vector<PlanStep> steps;
   size_t arena_bytes = 0;
   size_t frame_bytes = 0;

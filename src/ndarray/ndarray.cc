@@ -99,6 +99,7 @@ void schedule(const char* name, std::initializer_list<Ref<Chunk>> reads, std::in
   Engine& engine = Engine::get();
   if (cost_ns < env::settings().inline_ns && engine.try_begin_inline(read_vars.data(), nr, write_vars.data(), nw)) {
     try {
+      const ObservedRun observed(name, Lane::compute, true);
       body();
     } catch (...) {
       engine.mark_error(write_vars.data(), nw, std::current_exception());
@@ -200,12 +201,13 @@ void NDArray::wait_to_write() const { Engine::get().wait_to_write(var()); }
 void NDArray::copy_to_memory(void* target) const {
   wait_to_read();
   if (size() == 0) return;
-  if (is_sparse())
-    sparse::to_dense(target, dtype_, parts());
-  else if (layout() == Layout::plain)
+  if (is_sparse()) return sparse::to_dense(target, dtype_, parts());
+  if (layout() == Layout::plain) {
     std::memcpy(target, data(), bytes());
-  else
-    copy::reorder(target, data(), shape_, dtype_, layout(), Layout::plain);
+    return;
+  }
+  const ObservedRun observed("relayout", Lane::compute, true);
+  copy::reorder(target, data(), shape_, dtype_, layout(), Layout::plain);
 }
 
 void NDArray::copy_from_memory(const void* source) const {

@@ -95,7 +95,8 @@ std::string describe(const CallPlan& plan) {
 
 void prepare(CallPlan& plan, const Params& params, bool training, int team) {
   plan.in_layout.assign(plan.in.size(), Layout::plain);
-  plan.kernel = prepare_kernel({*plan.op, params, plan.in, plan.in_layout, plan.out, plan.req, training, team});
+  plan.kernel =
+      prepare_kernel({*plan.op, params, plan.in, plan.in_layout, plan.out, plan.req, training, team}, plan.choice);
 }
 
 Ref<CallPlan> build(const CallSignature& s, std::span<const TensorSpec> known_out) {

@@ -8,6 +8,8 @@
 #include <vector>
 
 #include "base/intrusive.h"
+#include "base/observe.h"
+#include "operator/choice.h"
 #include "operator/invoke.h"
 #include "operator/op.h"
 
@@ -21,9 +23,11 @@ struct CallPlan : Counted<CallPlan> {
   std::vector<Layout> in_layout;    // as the kernel reads
   std::vector<Req> req;             // one per output
   std::unique_ptr<Kernel> kernel;
-  bool inline_ok = false;  // cheap enough for the calling thread
-  bool alone = false;      // too small for a team
-  bool direct = false;     // no relayout of inputs, no scratch, no random numbers, nothing mutated
+  KernelChoice choice;
+  bool inline_ok = false;    // cheap enough for the calling thread
+  bool alone = false;        // too small for a team
+  observe::LabelSlot label;  // of its runs
+  bool direct = false;       // no relayout of inputs, no scratch, no random numbers, nothing mutated
 };
 
 // One call's signature.

@@ -9,6 +9,7 @@
 #include "backend/cpu/parallel.h"
 #include "base/env.h"
 #include "base/error.h"
+#include "base/observe.h"
 #include "base/small_array.h"
 #include "ndarray/copy.h"
 #include "ndarray/sparse.h"
@@ -33,6 +34,12 @@ struct OutputFix {
   std::unique_ptr<SparseParts> parts = nullptr;  // the temporary of a sparse output
 };
 
+const observe::Label& reorder_label(const TensorSpec& from, Layout to) {
+  TensorSpec target = from;
+  target.layout = to;
+  return observe::intern({"reorder", "reorder", "", describe({&from, 1}, {&target, 1}), "", ""});
+}
+
 // A call with everything resolved: what the engine runs.
 class Task {
  public:
@@ -41,10 +48,12 @@ class Task {
 
   void** in() { return in_.data(); }
   void** out() { return out_.data(); }
+  void set_scope(const char* scope) { scope_ = scope; }
   void set_random(const random::Stream& stream) { random_ = stream; }
   void add_fix(OutputFix fix) { fixes_.push_back(std::move(fix)); }
 
   void run() {
+    const int64_t begin = observe::begin(observe::kOperators);
     try {
       if (plan_->alone && cpu::team_size() > 1) {
         const cpu::TeamScope one(1);
@@ -55,9 +64,22 @@ class Task {
     } catch (const Error& e) {
       fail(e.kind(), plan_->signature, ": ", e.what());
     }
+    if (begin) [[unlikely]]
+      observe::report(label(), begin);
+  }
+  void run_queued() {
+    const observe::InScope scope(scope_);
+    run();
   }
 
  private:
+  const observe::Label& label() const {
+    return plan_->label.get([&plan = *plan_] {
+      return observe::Label{"operator",         plan.op->name,       "", describe(plan.in, plan.out),
+                            plan.choice.kernel, plan.choice.refusals};
+    });
+  }
+
   static size_t bytes_of(const TensorSpec& t) { return static_cast<size_t>(t.shape.size()) * size_of(t.dtype); }
 
   void run_kernel() {
@@ -72,7 +94,7 @@ class Task {
       in[i] = in_[i];
       if (plan.in_layout[i] == plan.in[i].layout) continue;
       in[i] = scratch.bytes(bytes_of(plan.in[i]));
-      copy::reorder(in[i], in_[i], plan.in[i].shape, plan.in[i].dtype, plan.in[i].layout, plan.in_layout[i]);
+      reorder(in[i], in_[i], plan.in[i], plan.in_layout[i]);
     }
     for (OutputFix& fix : fixes_) {
       if (is_sparse(plan.out[fix.index].storage)) {
@@ -103,19 +125,25 @@ class Task {
       return;
     }
     if (!fix.add) {
-      copy::reorder(fix.target, result, spec.shape, spec.dtype, spec.layout, fix.target_layout);
+      reorder(fix.target, result, spec, fix.target_layout);
       return;
     }
     if (spec.layout != fix.target_layout) {
       void* turned = scratch.bytes(bytes_of(spec));
-      copy::reorder(turned, result, spec.shape, spec.dtype, spec.layout, fix.target_layout);
+      reorder(turned, result, spec, fix.target_layout);
       result = turned;
     }
     copy::accumulate(fix.target, result, spec.dtype, spec.shape.size());
   }
 
+  void reorder(void* target, const void* source, const TensorSpec& spec, Layout to) const {
+    const observe::Span span(observe::kOperators, [&]() -> const observe::Label& { return reorder_label(spec, to); });
+    copy::reorder(target, source, spec.shape, spec.dtype, spec.layout, to);
+  }
+
   Ref<CallPlan> plan_;
   Ref<Params> params_;
+  const char* scope_ = nullptr;  // of the program, once queued
   Args<void*> in_, out_;
   random::Stream random_;
   std::vector<OutputFix> fixes_;
@@ -220,7 +248,11 @@ void run_or_queue(Task& task, const CallPlan& plan, Access& access, std::span<co
     props.bytes += static_cast<int64_t>(a.chunk()->bytes);
     props.device = a.device();
   }
-  auto body = [task = std::make_unique<Task>(std::move(task)), keep = std::move(keep)](RunContext&) { task->run(); };
+  if (observe::on(observe::kOperators)) [[unlikely]]
+    task.set_scope(observe::scope());
+  auto body = [task = std::make_unique<Task>(std::move(task)), keep = std::move(keep)](RunContext&) {
+    task->run_queued();
+  };
   engine.push(std::move(body), std::span<Var* const>(access.reads.data(), access.nr),
               std::span<Var* const>(access.writes.data(), access.nw), props);
 }
@@ -295,14 +327,18 @@ void run_kernels(const OpDef& op, const Ref<Params>& params, std::span<const NDA
 
 void invoke(const OpDef& op, const Ref<Params>& params, std::span<const NDArray* const> in, std::span<NDArray> out,
             const InvokeOptions& options) {
+  const int64_t begin = observe::begin(observe::kCalls);
   bool sparse = check_inputs(op, *params, in) || (op.sparse && op.sparse->makes_sparse);
   for (const NDArray& a : out) sparse |= !a.is_none() && a.is_sparse();
-  if (!sparse) return run_kernels(op, params, in, out, options, {});
-  const auto storage = infer_storage(op, *params, in, out);
-  if (storage)
+  if (!sparse) {
+    run_kernels(op, params, in, out, options, {});
+  } else if (const auto storage = infer_storage(op, *params, in, out)) {
     run_kernels(op, params, in, out, options, *storage);
-  else
+  } else {
     invoke_through_dense(op, params, in, out, options);
+  }
+  if (begin) [[unlikely]]
+    observe::report(observe::intern(observe::call(op.name)), begin);
 }
 
 std::vector<TensorSpec> infer_outputs(const OpDef& op, const Params& params, std::span<const TensorSpec> in) {

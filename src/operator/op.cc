@@ -10,6 +10,7 @@
 
 #include "base/env.h"
 #include "base/error.h"
+#include "operator/choice.h"
 
 namespace mxnet {
 namespace {
@@ -272,21 +273,21 @@ void PrepareArgs::keep_layout() const {
   for (TensorSpec& t : out) t.layout = in[0].layout;
 }
 
-namespace {
-
-std::string describe(const PrepareArgs& args) {
-  std::string out = args.op.name + "(";
-  for (size_t i = 0; i < args.in.size(); ++i) {
-    out += str(i ? ", " : "", name_of(args.in[i].dtype), args.in[i].shape,
-               args.in[i].layout == Layout::plain ? "" : " channels-last",
-               is_sparse(args.in[i].storage) ? str(" ", name_of(args.in[i].storage)) : "");
+std::string describe(std::span<const TensorSpec> arrays) {
+  std::ostringstream out;
+  for (const TensorSpec& t : arrays) {
+    out << (&t == arrays.data() ? "" : ", ") << name_of(t.dtype) << t.shape
+        << (t.layout == Layout::plain ? "" : " channels-last");
+    if (is_sparse(t.storage)) out << " " << name_of(t.storage);
   }
-  return out + ")";
+  return out.str();
 }
 
-}  // namespace
+std::string describe(std::span<const TensorSpec> in, std::span<const TensorSpec> out) {
+  return describe(in) + " -> " + describe(out);
+}
 
-std::unique_ptr<Kernel> prepare_kernel(const PrepareArgs& args, std::string* chosen) {
+std::unique_ptr<Kernel> prepare_kernel(const PrepareArgs& args, KernelChoice& choice) {
   std::string refusals;
   const auto sparse = [](const TensorSpec& t) { return is_sparse(t.storage); };
   const bool any_sparse =
@@ -296,17 +297,24 @@ std::unique_ptr<Kernel> prepare_kernel(const PrepareArgs& args, std::string* cho
     for (TensorSpec& t : args.out) t.layout = Layout::plain;
     Prepared prepared = def.prepare(args);
     if (prepared.kernel) {
-      if (chosen) *chosen = def.name;
       if (env::settings().explain_kernels) {
-        std::fprintf(stderr, "mxnet: %s -> %s%s%s\n", describe(args).c_str(), def.name,
+        std::fprintf(stderr, "mxnet: %s(%s) -> %s%s%s\n", args.op.name.c_str(), describe(args.in).c_str(), def.name,
                      refusals.empty() ? "" : "; refused: ", refusals.c_str());
       }
+      choice = {def.name, std::move(refusals)};
       return std::move(prepared.kernel);
     }
     refusals += str(refusals.empty() ? "" : "; ", def.name, ": ", prepared.refusal);
   }
-  fail(ErrorKind::type, describe(args), ": no kernel accepts this call (", refusals.empty() ? "none exists" : refusals,
-       ")");
+  fail(ErrorKind::type, args.op.name, "(", describe(args.in), "): no kernel accepts this call (",
+       refusals.empty() ? "none exists" : refusals, ")");
+}
+
+std::unique_ptr<Kernel> prepare_kernel(const PrepareArgs& args, std::string* chosen) {
+  KernelChoice choice;
+  auto kernel = prepare_kernel(args, choice);
+  if (chosen) *chosen = choice.kernel;
+  return kernel;
 }
 
 }  // namespace mxnet
