@@ -8,7 +8,7 @@ CLANG_FORMAT ?= $(PYTHON) tools/format.py
 CONFIGURE = $(CMAKE) -S . -G Ninja -DCMAKE_MAKE_PROGRAM=$(NINJA) -DPython_EXECUTABLE=$(shell command -v $(PYTHON))
 export PYTHONPATH := python
 
-.PHONY: help build test test-all cpp-test lint format asan tsan ubsan bench stubs size wheel clean
+.PHONY: help build test test-all cpp-test lint format asan tsan ubsan bench bench-check stubs size wheel clean
 
 help:  ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*##/\1:/p' Makefile
@@ -46,8 +46,11 @@ asan tsan ubsan:  ## the core's own tests under a sanitizer (ARGS='-tc=*engine*'
 	$(NINJA) -C build-$@ -j $(JOBS) mxnet_tests
 	TSAN_OPTIONS="suppressions=tests/cpp/tsan.supp $$TSAN_OPTIONS" build-$@/mxnet_tests $(ARGS)
 
-bench: build  ## benchmarks beside their peers
+bench: build  ## benchmarks beside their peers (ARGS='--peer torch=PYTHON --into figures.json')
 	$(PYTHON) benchmarks/run.py $(ARGS)
+
+bench-check: build  ## a minute of benchmarks beside PyTorch, with limits (PEER=its interpreter)
+	$(PYTHON) benchmarks/run.py --quick --check --peer torch=$(PEER)
 
 stubs: build  ## regenerate the .pyi stubs from the registry
 	$(PYTHON) tools/generate_stubs.py

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Tables and a picture of a result file of run.py.
 
-    python benchmarks/report.py figures.json --markdown docs/performance.md --picture docs/benchmarks.svg
+    python benchmarks/report.py figures.json                      # the ratios, as text
+    python benchmarks/report.py figures.json --publish            # docs/performance.md, docs/benchmarks.svg, README.md
 
-The markdown file keeps what stands outside of the two marked sections; it is made if it does not exist.
+A markdown file keeps what stands outside of its marked sections.
 """
 
 import argparse
@@ -14,6 +15,7 @@ import sys
 
 from contender import OURS
 
+ROOT = pathlib.Path(__file__).resolve().parent.parent
 BEGIN, END = "<!-- figures: {} -->", "<!-- end of figures -->"
 
 
@@ -160,7 +162,7 @@ def picture(data, ours, path):
         where, values = zip(*bars)
         axes.barh(where, [value - 1 for value in values], left=1, height=0.86, color=color, label=peer)
         for at, value in bars:
-            axes.annotate(f"{value:.1f}" if value < 10 else f"{value:.0f}", (value, at), fontsize=6, va="center",
+            axes.annotate(f"{value:.2g}" if value < 10 else f"{value:.0f}", (value, at), fontsize=6, va="center",
                           xytext=(3 if value >= 1 else -3, 0), textcoords="offset points",
                           ha="left" if value >= 1 else "right", color="#444")
     axes.set_xscale("log")
@@ -180,7 +182,7 @@ def picture(data, ours, path):
         axes.spines[side].set_visible(False)
     axes.tick_params(axis="y", length=0)
     axes.set_title("Time of each peer over ours; to the right of 1×, ours is faster", fontsize=10, loc="left")
-    axes.legend(fontsize=8, frameon=False, loc="lower right")
+    figure.legend(fontsize=8, frameon=False, loc="outside upper left", ncols=len(peers))
     figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None, dpi=150)
 
 
@@ -190,7 +192,10 @@ def main(arguments=None):
     parser.add_argument("--markdown", type=pathlib.Path, help="file whose marked sections are replaced")
     parser.add_argument("--picture", type=pathlib.Path, help="an SVG or PNG (needs matplotlib)")
     parser.add_argument("--rows", action="store_true", help="print every contender of every row")
+    parser.add_argument("--publish", action="store_true", help="all of it, where the project keeps it")
     options = parser.parse_args(arguments)
+    if options.publish:
+        options.markdown, options.picture = ROOT / "docs" / "performance.md", ROOT / "docs" / "benchmarks.svg"
     data = json.loads(options.figures.read_text())
     if options.rows:
         for key, content in data["rows"].items():
@@ -200,6 +205,10 @@ def main(arguments=None):
         replace_section(options.markdown, "operators", operator_section(data, OURS))
     if options.picture:
         picture(data, OURS, options.picture)
+    if options.publish:
+        shown = "![Time of each peer over ours, per workload](docs/benchmarks.svg)"
+        more = "The figures: [docs/performance.md](docs/performance.md)."
+        replace_section(ROOT / "README.md", "picture", [shown, "", more])
     if not (options.rows or options.markdown or options.picture):
         print(ratio_table(data, OURS))
     return 0
