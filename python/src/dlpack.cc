@@ -84,7 +84,7 @@ nb::object to_dlpack(NDArray array, bool for_write) {
     else
       array.wait_to_read();
   }
-  if (for_write) array.chunk()->bump_version();
+  array.chunk()->begin_writable_export();  // a capsule cannot forbid its taker to write
   auto held = std::make_unique<Held>();
   held->array = array.detached();
   held->strides = strides_of(array.shape());
@@ -99,7 +99,7 @@ nb::object to_dlpack(NDArray array, bool for_write) {
   held->managed.context = held.get();
   held->managed.deleter = [](DLManagedTensor* m) {
     auto* owner = static_cast<Held*>(m->context);
-    owner->array.chunk()->bump_version();
+    owner->array.chunk()->end_writable_export();
     delete owner;
   };
   PyRef capsule = checked(PyCapsule_New(&held.release()->managed, "dltensor", destroy_capsule));

@@ -243,7 +243,7 @@ int ndarray_getbuffer(PyObject* self, Py_buffer* view, int flags) {
         array.wait_to_read();
     }
     // The memory may be written behind the framework's back: whatever was derived from it is stale.
-    if (flags & PyBUF_WRITABLE) array.chunk()->bump_version();
+    if (flags & PyBUF_WRITABLE) array.chunk()->begin_writable_export();
     auto held = std::make_unique<Export>();
     held->array = array.detached();
     const int rank = array.shape().rank();
@@ -271,7 +271,7 @@ int ndarray_getbuffer(PyObject* self, Py_buffer* view, int flags) {
 
 void ndarray_releasebuffer(PyObject*, Py_buffer* view) {
   auto* held = static_cast<Export*>(view->internal);
-  if (!view->readonly) held->array.chunk()->bump_version();
+  if (!view->readonly) held->array.chunk()->end_writable_export();
   delete held;
 }
 

@@ -44,6 +44,7 @@ Settings read() {
   s.kernel_cache = std::max<int64_t>(16, integer("MXNET_KERNEL_CACHE", 4096));
   s.explain_kernels = flag("MXNET_VERBOSE_KERNELS");
   s.storage_fallback_log = integer("MXNET_STORAGE_FALLBACK_LOG_VERBOSE", 1) != 0;
+  s.fuse_inference = integer("MXNET_FUSE_INFERENCE", 1) != 0;
   s.isa = text("MXNET_CPU_ISA");
   s.debug = {flag("MXNET_DEBUG_POISON"), flag("MXNET_DEBUG_RELAYOUT"), flag("MXNET_DEBUG_INLINE"),
              flag("MXNET_DEBUG_QUEUE"), flag("MXNET_DEBUG_FRAMES")};

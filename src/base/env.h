@@ -28,6 +28,7 @@ struct Settings {
   bool explain_kernels;       // MXNET_VERBOSE_KERNELS: print the kernel chosen for each new signature, and the refusals
   bool storage_fallback_log;  // MXNET_STORAGE_FALLBACK_LOG_VERBOSE: tell when an operator runs on dense copies of
                               // sparse arrays
+  bool fuse_inference;        // MXNET_FUSE_INFERENCE: plans without gradients fold and fuse layers; 0 keeps them apart
   std::string isa;            // MXNET_CPU_ISA: caps the instruction set ("sse42", "avx2", "avx512")
   Debug debug;
 };

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <charconv>
 
 #include "autograd/tape.h"
 #include "base/observe.h"
@@ -91,6 +92,32 @@ class CachedStep final : public autograd::CustomStep {
   std::string name_;
 };
 
+// "[0, 2, 5]"
+std::vector<size_t> indices_of(const std::string& text) {
+  std::vector<size_t> list;
+  for (size_t i = 0; i < text.size();) {
+    if (text[i] < '0' || text[i] > '9') {
+      ++i;
+      continue;
+    }
+    size_t value = 0;
+    const auto [end, error] = std::from_chars(text.data() + i, text.data() + text.size(), value);
+    if (error != std::errc()) fail(ErrorKind::value, "CachedOp: param_indices must be a list of indices, got ", text);
+    list.push_back(value);
+    i = static_cast<size_t>(end - text.data());
+  }
+  return list;
+}
+
+std::vector<uint8_t> marked(const std::vector<size_t>& indices, size_t count) {
+  std::vector<uint8_t> marks(count);
+  for (const size_t i : indices) {
+    if (i >= count) fail(ErrorKind::value, "CachedOp: param_indices names input ", i, ", the graph has ", count);
+    marks[i] = 1;
+  }
+  return marks;
+}
+
 }  // namespace
 
 CachedOp::CachedOp(const Symbol& symbol, const Flags& flags)
@@ -102,6 +129,7 @@ CachedOp::CachedOp(const Symbol& symbol, const Flags& flags)
   for (const auto& [key, value] : flags) {
     const bool ok = std::any_of(known.begin(), known.end(), [&](const char* k) { return key == k; });
     if (!ok) fail(ErrorKind::value, "CachedOp: there is no flag named ", key);
+    if (key == "param_indices") plans_.set_unchanging(marked(indices_of(value), num_inputs()));
   }
 }
 

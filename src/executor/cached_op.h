@@ -16,8 +16,8 @@ namespace mxnet {
 
 class CachedOp : public Counted<CachedOp> {
  public:
-  // Flags of the original (static_alloc, static_shape, inline_limit, data_indices, ...) are accepted; plans are always
-  // static here.
+  // `param_indices` tells which inputs are parameters. Other flags of the original (static_alloc, static_shape,
+  // inline_limit, ...) are accepted; plans are always static here.
   using Flags = std::vector<std::pair<std::string, std::string>>;
   explicit CachedOp(const Symbol& symbol, const Flags& flags = {});
 

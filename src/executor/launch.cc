@@ -16,7 +16,8 @@ Launch::Launch(Plan& owner, const Schedule& schedule, int num_bases)
       bases_(static_cast<size_t>(num_bases)),
       chunks_(static_cast<size_t>(num_bases)),
       reads_(static_cast<size_t>(num_bases)),
-      writes_(static_cast<size_t>(num_bases)) {}
+      writes_(static_cast<size_t>(num_bases)),
+      written_(static_cast<size_t>(num_bases)) {}
 
 void Launch::bind(int base, const NDArray& array) {
   bases_[static_cast<size_t>(base)] = array.data();
@@ -32,20 +33,21 @@ void Launch::write(int base, const NDArray& array) {
   // A part of a chunk: errors in the rest stay.
   if (!array.covers_chunk()) return update(base, array);
   bind(base, array);
-  array.chunk()->bump_version();
+  written_[num_written_++] = array.chunk().get();
   writes_[num_writes_++] = &array.var();
 }
 
 void Launch::update(int base, const NDArray& array) {
   bind(base, array);
-  array.chunk()->bump_version();
+  written_[num_written_++] = array.chunk().get();
   writes_[num_writes_++] = &array.var();
   add_read(array);
 }
 
+// Versions move after the push: whoever sees the new one, on any thread, also reads after the write.
 void Launch::go(const random::Stream& stream, Device device) {
-  if (schedule_.cost_ns < env::settings().inline_ns && run_inline(stream)) return;
-  queue(stream, device);
+  if (schedule_.cost_ns >= env::settings().inline_ns || !run_inline(stream)) queue(stream, device);
+  for (size_t i = 0; i < num_written_; ++i) written_[i]->bump_version();
 }
 
 bool Launch::run_inline(const random::Stream& stream) {

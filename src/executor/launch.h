@@ -22,6 +22,7 @@ class Launch {
   void read(int base, const NDArray& array);
   void write(int base, const NDArray& array);   // all of it
   void update(int base, const NDArray& array);  // reads and writes
+  // The arrays must live until it returns.
   void go(const random::Stream& stream, Device device);
 
  private:
@@ -40,7 +41,8 @@ class Launch {
   List<void*> bases_;
   List<Chunk*> chunks_;
   List<Var*> reads_, writes_;
-  size_t num_chunks_ = 0, num_reads_ = 0, num_writes_ = 0;
+  List<Chunk*> written_;
+  size_t num_chunks_ = 0, num_reads_ = 0, num_writes_ = 0, num_written_ = 0;
 };
 
 }  // namespace mxnet

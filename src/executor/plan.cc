@@ -10,6 +10,7 @@
 #include "executor/attention_pass.h"
 #include "executor/dense_pass.h"
 #include "executor/gradient_pass.h"
+#include "executor/inference_pass.h"
 #include "executor/launch.h"
 #include "executor/passes.h"
 #include "executor/precision_pass.h"
@@ -19,7 +20,9 @@ namespace mxnet {
 
 namespace {
 
-constexpr size_t kMaxBackwards = 64;  // variants per plan
+constexpr size_t kMaxBackwards = 64;       // variants per plan
+constexpr int64_t kLongRun = 1'000'000;    // ns
+constexpr int64_t kWarmTeamCost = 10'000;  // ns
 
 bool plannable(std::span<Node* const> order) {
   return std::none_of(order.begin(), order.end(), [](const Node* n) { return n->op && n->op->data_shape; });
@@ -78,6 +81,7 @@ Ref<Plan> Plan::compile(std::span<const Entry> heads, std::span<Node* const> inp
   plan->heads_ = split_rnn_parameters(plan->heads_, infer_graph(plan->heads_, plan->known_specs()));
   plan->heads_ =
       fuse_attention(plan->heads_, infer_graph(plan->heads_, plan->known_specs()), plan->signature_.training);
+  if (!plan->signature_.training && plan->signature_.needs.empty()) plan->optimize_for_inference();
   if (plan->signature_.needs.empty())
     plan->heads_ = fuse_dense(plan->heads_, infer_graph(plan->heads_, plan->known_specs()));
   plan->alias_.assign(heads.size(), -1);
@@ -87,6 +91,17 @@ Ref<Plan> Plan::compile(std::span<const Entry> heads, std::span<Node* const> inp
   }
   plan->compile_forward();
   return plan;
+}
+
+void Plan::optimize_for_inference() {
+  if (!env::settings().fuse_inference) return;
+  std::unordered_set<const Node*> unchanging;
+  for (size_t i = 0; i < signature_.unchanging.size(); ++i) {
+    if (signature_.unchanging[i]) unchanging.insert(variables_[i].get());
+  }
+  for (const auto pass : {fold_batch_norms, expand_batch_norms, fuse_convolutions}) {
+    heads_ = pass({heads_, infer_graph(heads_, known_specs()), unchanging});
+  }
 }
 
 std::unordered_map<const Node*, TensorSpec> Plan::known_specs() const {
@@ -162,10 +177,17 @@ std::vector<Entry> Plan::entries_to_save(std::span<const Entry> gradients) const
   return save;
 }
 
-// Small plans run on the calling thread, where a kernel has a team of one.
+// Small plans run on the calling thread, where a kernel has a team of one. In a long run without gradients the team
+// stays awake from step to step, and whoever asked waits for the result: there it pays for much smaller steps.
 Schedule Plan::schedule_within_budget(ScheduleRequest request) const {
   request.team = env::settings().threads;
+  const bool inference = !signature_.training && signature_.needs.empty();
+  if (inference) request.team_cost = kWarmTeamCost;
   Schedule schedule = build_schedule(request);
+  if (inference && schedule.cost_ns < kLongRun && request.team > 1) {
+    request.team_cost = Kernel::kTeamCost;
+    schedule = build_schedule(request);
+  }
   if (schedule.cost_ns < env::settings().inline_ns && schedule.team_matters && request.team > 1) {
     request.team = 1;
     schedule = build_schedule(request);
@@ -180,7 +202,7 @@ void Plan::compile_forward() {
   for (const Node* node : specs.order) {
     if (node->is_variable()) continue;
     for (size_t i = 0; i < node->inputs.size(); ++i) {
-      if (!node->op->is_mutated(*node->params, static_cast<int>(i))) continue;
+      if (!node->op->writes_input(*node->params, static_cast<int>(i), signature_.training)) continue;
       for (size_t v = 0; v < variables_.size(); ++v) {
         if (variables_[v] == node->inputs[i].node) mutated_[v] = true;
       }
@@ -197,7 +219,8 @@ void Plan::compile_forward() {
   }
   std::vector<ScheduleSource> sources;
   for (size_t i = 0; i < variables_.size(); ++i) {
-    sources.push_back({{variables_[i], 0}, {slot_of_input(i), 0}, signature_.inputs[i]});
+    const bool unchanging = !signature_.unchanging.empty() && signature_.unchanging[i] && !mutated_[i];
+    sources.push_back({{variables_[i], 0}, {slot_of_input(i), 0}, signature_.inputs[i], unchanging});
   }
   std::vector<ScheduleTarget> targets;
   std::vector<size_t> target_of;
@@ -212,6 +235,38 @@ void Plan::compile_forward() {
   for (size_t i = 0; i < alias_.size(); ++i) {
     if (alias_[i] >= 0) outputs_[i].layout = signature_.inputs[static_cast<size_t>(alias_[i])].layout;
   }
+  configure_constants();
+}
+
+void Plan::configure_constants() {
+  if (!forward_.prologue) return;
+  std::vector<size_t> slots;
+  for (size_t i = 0; i < variables_.size(); ++i) {
+    if (forward_.prologue->uses_base[static_cast<size_t>(slot_of_input(i))]) slots.push_back(i);
+  }
+  constants_.configure(std::move(slots), forward_.constant_bytes);
+  PlanStep mark;
+  mark.kernel =
+      make_kernel([bytes = forward_.constant_bytes](const KernelCall& c) { mark_constants_made(c.out[0], bytes); }, 1);
+  mark.name = "prologue";
+  mark.out = {{kConstantBase, 0}};
+  forward_.prologue->steps.push_back(std::move(mark));
+}
+
+// What the prologue makes of these inputs: kept from an earlier run if none of them changed since.
+NDArray Plan::constants_for(std::span<const NDArray* const> inputs, Device device) {
+  Constants::Lookup found = constants_.find(inputs, device);
+  if (found.valid) return found.memory;
+  Launch launch(*this, *forward_.prologue, num_bases());
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    const int slot = slot_of_input(i);
+    if (forward_.prologue->uses_base[static_cast<size_t>(slot)]) launch.read(slot, *inputs[i]);
+  }
+  launch.write(kConstantBase, found.memory);
+  launch.go({}, device);
+  NDArray memory = found.memory;
+  constants_.store(std::move(found));
+  return memory;
 }
 
 // ---- frames ---------------------------------------------------------------------------------------------------------
@@ -244,8 +299,10 @@ void Plan::return_frame(NDArray memory) {
 // ---- running --------------------------------------------------------------------------------------------------------
 
 void Plan::run_forward(std::span<const NDArray* const> inputs, std::span<NDArray> outputs, Frame& frame) {
-  Launch launch(*this, forward_, num_bases());
   const Device device = inputs.empty() ? Device{} : inputs[0]->device();
+  const NDArray constants = forward_.prologue ? constants_for(inputs, device) : NDArray();
+  Launch launch(*this, forward_, num_bases());
+  if (!constants.is_none()) launch.read(kConstantBase, constants);
   for (size_t i = 0; i < inputs.size(); ++i) {
     const int slot = slot_of_input(i);
     if (mutated_[i])

@@ -8,6 +8,7 @@
 #include <span>
 #include <vector>
 
+#include "executor/constants.h"
 #include "executor/schedule.h"
 #include "ndarray/ndarray.h"
 #include "operator/precision.h"
@@ -20,6 +21,7 @@ struct PlanSignature {
   bool training = false;
   bool bound = false;                          // outputs are plain arrays that the caller keeps
   std::vector<uint8_t> needs;                  // per input: wants a gradient; empty: nothing is recorded
+  std::vector<uint8_t> unchanging;             // per input: a parameter, which few calls find changed; empty: none
   const PrecisionPolicy* precision = nullptr;  // where casts are placed; null: nowhere
 };
 
@@ -82,7 +84,10 @@ class Plan : public Counted<Plan> {
   void simplify_present(std::vector<Entry>& entries) const;
   std::vector<Entry> gradient_graph(std::span<const Head> heads, bool lenient) const;
   std::vector<Entry> entries_to_save(std::span<const Entry> gradients) const;
+  void optimize_for_inference();
   void compile_forward();
+  void configure_constants();
+  NDArray constants_for(std::span<const NDArray* const> inputs, Device device);
   const Backward& backward_for(const BackwardCall& call);
   std::unique_ptr<Backward> compile_backward(const BackwardCall& call) const;
   Schedule schedule_within_budget(ScheduleRequest request) const;
@@ -97,6 +102,7 @@ class Plan : public Counted<Plan> {
   std::vector<bool> mutated_;
   bool has_casts_ = false;
   Schedule forward_;
+  Constants constants_;
 
   std::mutex mutex_;  // guards what follows
   std::vector<NDArray> frames_;

@@ -64,6 +64,7 @@ Ref<Plan> PlanCache::find(std::span<const NDArray* const> inputs, bool training,
   signature.bound = bound;
   signature.needs.assign(needs.begin(), needs.end());
   signature.precision = precision_;
+  if (needs.empty()) signature.unchanging = unchanging_;
   Ref<Plan> plan = Plan::compile(heads(), variables_, std::move(signature));
   if (plans_.size() >= kMaxPlans) plans_.pop_back();
   plans_.insert(plans_.begin(), plan);

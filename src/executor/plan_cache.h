@@ -14,6 +14,8 @@ namespace mxnet {
 class PlanCache {
  public:
   explicit PlanCache(const Symbol& symbol);
+  // Inputs that few calls find changed: what depends on them alone is computed once where no gradient is wanted.
+  void set_unchanging(std::vector<uint8_t> inputs) { unchanging_ = std::move(inputs); }
 
   const std::vector<Entry>& heads() const { return symbol_.entries(); }
   // With the casts of mixed precision, for inference; `known` gives the types of all variables.
@@ -32,6 +34,7 @@ class PlanCache {
   std::vector<Node*> variables_;
   const PrecisionPolicy* precision_;  // as it was when the graph was made
   std::vector<bool> mutated_;
+  std::vector<uint8_t> unchanging_;
   bool plannable_ = true;
   std::mutex mutex_;
   std::vector<Ref<Plan>> plans_;  // most recently used first

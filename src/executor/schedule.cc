@@ -5,6 +5,7 @@
 #include <cstring>
 #include <map>
 #include <unordered_map>
+#include <unordered_set>
 
 #include "backend/cpu/parallel.h"
 #include "base/env.h"
@@ -27,9 +28,10 @@ size_t bytes_of(const TensorSpec& spec) { return static_cast<size_t>(spec.shape.
 struct Storage {
   Location at;  // fixed unless in the arena or the frame
   bool in_arena = false;
-  bool saved = false;  // lies in the frame
+  bool saved = false;     // lies in the frame
+  bool constant = false;  // depends on unchanging sources alone
+  bool source = false;
   size_t bytes = 0;
-  int first = 0, last = 0;
   int live_uses = 0;  // reads still to come, of all values that share it
 };
 
@@ -68,14 +70,17 @@ class Builder {
   Schedule build() {
     add_sources();
     const std::vector<Node*> order = needed_nodes();
-    const std::vector<Unit> units = grouped(order);
+    const std::vector<Unit> units = grouped(constants_first(order));
     for (const Unit& unit : units) count_uses(unit);
     count_demands();
     for (const Unit& unit : units) emit(unit);
     for (size_t t = 0; t < request_.targets.size(); ++t) {
       if (!satisfied_[t]) finish_target(t);
     }
-    place();
+    save_copies();
+    split();
+    place(schedule_, refs_);
+    if (schedule_.prologue) place(*schedule_.prologue, prologue_refs_);
     return std::move(schedule_);
   }
 
@@ -88,6 +93,8 @@ class Builder {
       value.storage = new_storage(bytes_of(source.spec));
       storages_.back().at = source.at;
       storages_.back().in_arena = false;
+      storages_.back().source = true;
+      storages_.back().constant = source.unchanging;
       is_source_[key_of(source.entry)] = true;
     }
     satisfied_.assign(request_.targets.size(), false);
@@ -120,12 +127,49 @@ class Builder {
     return order;
   }
 
-  std::vector<Unit> grouped(const std::vector<Node*>& order) {
-    if (request_.fuse) {
-      return fuse_elementwise(order, request_.specs, [&](const Entry& e) { return is_source_.contains(key_of(e)); });
+  // Nodes that unchanging sources alone decide; not those whose results leave the plan, which are written at each run.
+  std::vector<Node*> constants_first(std::vector<Node*> order) {
+    const bool any =
+        std::any_of(request_.sources.begin(), request_.sources.end(), [](auto& s) { return s.unchanging; });
+    if (!any) return order;
+    std::unordered_set<const Node*> leave;
+    for (const ScheduleTarget& target : request_.targets) leave.insert(target.entry.node.get());
+    for (const Entry& e : request_.save) leave.insert(e.node.get());
+    const auto unchanging = [&](const Entry& e) {
+      const auto source = values_.find(key_of(e));
+      return is_source_.contains(key_of(e)) ? storage_of(source->second).constant : constants_.contains(e.node.get());
+    };
+    for (Node* node : order) {
+      if (node->op->flags.random || leave.contains(node) || node->inputs.empty()) continue;
+      if (writes_inputs(*node) || reads_only_shape(*node)) continue;
+      if (std::all_of(node->inputs.begin(), node->inputs.end(), unchanging)) constants_.insert(node);
     }
+    std::stable_partition(order.begin(), order.end(), [&](const Node* n) { return constants_.contains(n); });
+    return order;
+  }
+
+  bool writes_inputs(const Node& node) const {
+    for (size_t i = 0; i < node.inputs.size() && node.op->inputs.mutates_any(); ++i) {
+      if (node.op->writes_input(*node.params, static_cast<int>(i), request_.training)) return true;
+    }
+    return false;
+  }
+
+  // Nothing that is made once joins a unit that runs each time.
+  std::vector<Unit> grouped(const std::vector<Node*>& order) {
     std::vector<Unit> units;
-    for (Node* node : order) units.push_back({node});
+    if (!request_.fuse) {
+      for (Node* node : order) units.push_back({node});
+      return units;
+    }
+    const std::span<Node* const> all(order);
+    for (const auto part : {all.first(constants_.size()), all.subspan(constants_.size())}) {
+      const bool later = part.data() != all.data();
+      const auto given = [&](const Entry& e) {
+        return is_source_.contains(key_of(e)) || (later && constants_.contains(e.node.get()));
+      };
+      for (Unit& unit : fuse_elementwise(part, request_.specs, given)) units.push_back(std::move(unit));
+    }
     return units;
   }
 
@@ -167,13 +211,10 @@ class Builder {
   }
 
   // ---- storage ------------------------------------------------------------------------------------------------------
-  int now() const { return static_cast<int>(schedule_.steps.size()); }
-
   int new_storage(size_t bytes) {
     Storage storage;
     storage.bytes = bytes;
     storage.in_arena = true;
-    storage.first = storage.last = now();
     storages_.push_back(storage);
     return static_cast<int>(storages_.size()) - 1;
   }
@@ -196,12 +237,6 @@ class Builder {
   }
 
   void push_step(PlanStep step, Refs refs) {
-    for (const auto* list : {&refs.in, &refs.out}) {
-      for (const int s : *list) {
-        if (s >= 0) storages_[static_cast<size_t>(s)].last = std::max(storages_[static_cast<size_t>(s)].last, now());
-      }
-    }
-    schedule_.cost_ns = std::min(schedule_.cost_ns + step.kernel->cost_ns, Kernel::kUnknownCost);
     schedule_.steps.push_back(std::move(step));
     refs_.push_back(std::move(refs));
   }
@@ -213,6 +248,7 @@ class Builder {
     in.layout = out.layout = Layout::plain;
     out.storage = target;
     Layout layout = Layout::plain;
+    KernelChoice choice;
     auto kernel = prepare_kernel({copy_op,
                                   *copy_op.params.defaults(),
                                   {&in, 1},
@@ -220,11 +256,22 @@ class Builder {
                                   {&out, 1},
                                   {&req, 1},
                                   request_.training,
-                                  request_.team});
+                                  request_.team},
+                                 choice);
     PlanStep step;
     step.kernel = std::move(kernel);
     step.name = name;
+    step.about = {"operator", copy_op.name, name, describe({&in, 1}, {&out, 1}), choice.kernel, choice.refusals};
     push_step(std::move(step), {{from}, {to}, -1});
+  }
+
+  // For steps of the plan's own, which read one value.
+  int new_storage_from(int source, size_t bytes) {
+    const bool constant = storages_[static_cast<size_t>(source)].constant;
+    const int storage = new_storage(bytes);
+    storages_.back().constant = constant;
+    storages_.back().in_arena = !constant;
+    return storage;
   }
 
   void copy_step(const std::string& name, int from, int to, const TensorSpec& spec, Layout target_layout, Req req) {
@@ -254,7 +301,7 @@ class Builder {
     if (value.spec.layout == layout || same_order(value.spec.shape)) return value.storage;
     const auto known = reordered_.find({key, layout});
     if (known != reordered_.end()) return known->second;
-    const int storage = new_storage(bytes_of(value.spec));
+    const int storage = new_storage_from(value.storage, bytes_of(value.spec));
     copy_step(key.first->name, value.storage, storage, value.spec, layout, Req::write);
     reordered_[{key, layout}] = storage;
     return storage;
@@ -306,7 +353,8 @@ class Builder {
     std::vector<bool> taken = std::move(reordered);
     for (size_t k = 0; k < outputs.size(); ++k) {
       ValueState& value = values_.at(key_of(outputs[k]));
-      value.storage = fused_output(value, req[k], inputs, in, taken);
+      value.storage =
+          constants_.contains(unit[0]) ? constant_output(value) : fused_output(value, req[k], inputs, in, taken);
       refs.out.push_back(value.storage);
     }
     PlanStep step;
@@ -393,6 +441,10 @@ class Builder {
 
     Refs refs;
     for (size_t i = 0; i < n_in; ++i) refs.in.push_back(in_layout(key_of(node.inputs[i]), wanted[i]));
+    for (const Pack& pack : step.kernel->packs) {
+      int& input = refs.in[static_cast<size_t>(pack.input)];
+      input = pack_step(pack, input, node.name);
+    }
     for (size_t i = 0; i < n_out; ++i) {
       ValueState& value = values_.at({&node, static_cast<int>(i)});
       if (asked[i] == Req::null) {
@@ -401,13 +453,13 @@ class Builder {
       }
       value.spec.layout = out[i].layout;
       value.spec.storage = out[i].storage;
-      value.storage = choose_output(node, value, i, wanted, in, asked[i]);
+      value.storage =
+          constants_.contains(&node) ? constant_output(value) : choose_output(node, value, i, wanted, in, asked[i]);
       refs.out.push_back(value.storage);
     }
     step.about = {"operator", op.name, node.name, describe(in, out), choice.kernel, choice.refusals};
     step.random_offset = schedule_.random_draws;
     schedule_.random_draws += step.kernel->random_draws;
-    schedule_.team_matters |= step.kernel->team_matters;
     if (step.kernel->scratch) refs.scratch = new_storage(step.kernel->scratch);
     push_step(std::move(step), std::move(refs));
   }
@@ -425,15 +477,39 @@ class Builder {
     return out.storage;
   }
 
+  int pack_step(const Pack& pack, int from, const std::string& name) {
+    struct Shared final : Kernel {
+      explicit Shared(std::shared_ptr<const Kernel> k) : inner(std::move(k)) {
+        cost_ns = inner->cost_ns;
+        scratch = inner->scratch;
+        team_matters = inner->team_matters;
+      }
+      void run(const KernelCall& call) const override { inner->run(call); }
+      std::shared_ptr<const Kernel> inner;
+    };
+    const int to = new_storage_from(from, pack.bytes);
+    PlanStep step;
+    step.name = name;
+    step.about = {"reorder", "pack", name, "", "", ""};
+    step.kernel = std::make_unique<Shared>(pack.kernel);
+    Refs refs{{from}, {to}, -1};
+    if (step.kernel->scratch) refs.scratch = new_storage(step.kernel->scratch);
+    push_step(std::move(step), std::move(refs));
+    return to;
+  }
+
   // Small work is not worth waking a team for: it gets a kernel for one thread.
   std::unique_ptr<Kernel> prepare(const Node& node, std::span<const TensorSpec> in, std::span<Layout> wanted,
                                   std::span<TensorSpec> out, std::span<const Req> req, KernelChoice& choice) {
+    SmallArray<uint8_t, 8> unchanging(in.size());
+    for (size_t i = 0; i < in.size(); ++i) unchanging[i] = storage_of(values_.at(key_of(node.inputs[i]))).constant;
     const auto with = [&](int threads) {
-      return prepare_kernel({*node.op, *node.params, in, wanted, out, req, request_.training, threads}, choice);
+      return prepare_kernel({*node.op, *node.params, in, wanted, out, req, request_.training, threads, unchanging},
+                            choice);
     };
     try {
       auto kernel = with(request_.team);
-      if (!kernel->team_matters || request_.team == 1 || kernel->cost_ns > Kernel::kTeamCost) return kernel;
+      if (!kernel->team_matters || request_.team == 1 || kernel->cost_ns > request_.team_cost) return kernel;
       std::fill(wanted.begin(), wanted.end(), Layout::plain);
       for (TensorSpec& spec : out) spec.layout = Layout::plain;
       return with(1);
@@ -509,6 +585,14 @@ class Builder {
     return input.storage;
   }
 
+  // Its place is found at the end: it depends on who reads it.
+  int constant_output(const ValueState& value) {
+    const int storage = new_storage(bytes_of(value.spec));
+    storages_.back().constant = true;
+    storages_.back().in_arena = false;
+    return storage;
+  }
+
   // New memory for a value: straight in its target where that can be, in the frame if it is saved, else in the arena.
   int output_storage(ValueState& value, int uses) {
     if (const int t = direct_target(value); t >= 0) {
@@ -566,8 +650,8 @@ class Builder {
   }
 
   // ---- offsets ------------------------------------------------------------------------------------------------------
-  void place() {
-    // A saved value whose memory belongs to somebody else is copied into the frame.
+  // A saved value whose memory belongs to somebody else is copied into the frame.
+  void save_copies() {
     for (const Entry& e : request_.save) {
       ValueState& value = values_.at(key_of(e));
       if (storage_of(value).saved) continue;
@@ -577,54 +661,113 @@ class Builder {
       copy_step(e.node->name, value.storage, storage, value.spec, value.spec.layout, Req::write);
       value.storage = storage;
     }
-    std::vector<PlannedBlock> blocks;
+  }
+
+  bool makes_constant(const Refs& refs) const {
+    return !refs.out.empty() && std::any_of(refs.out.begin(), refs.out.end(), [&](int s) {
+      return s >= 0 && storages_[static_cast<size_t>(s)].constant;
+    });
+  }
+
+  // Moves the steps that make constants to the prologue. What the others read of them stays; the rest is the
+  // prologue's own temporary memory.
+  void split() {
+    std::vector<PlanStep> steps = std::move(schedule_.steps);
+    std::vector<Refs> refs = std::move(refs_);
+    schedule_.steps.clear();
+    refs_.clear();
+    for (size_t i = 0; i < steps.size(); ++i) {
+      if (!makes_constant(refs[i])) {
+        schedule_.steps.push_back(std::move(steps[i]));
+        refs_.push_back(std::move(refs[i]));
+        continue;
+      }
+      if (!schedule_.prologue) schedule_.prologue = std::make_unique<Schedule>();
+      schedule_.prologue->steps.push_back(std::move(steps[i]));
+      prologue_refs_.push_back(std::move(refs[i]));
+    }
+    for (const Refs& r : refs_) {
+      for (const int s : r.in) {
+        Storage* storage = s < 0 ? nullptr : &storages_[static_cast<size_t>(s)];
+        if (!storage || !storage->constant || storage->source || storage->at.base >= 0) continue;
+        storage->at = {kConstantBase, static_cast<int64_t>(schedule_.constant_bytes)};
+        schedule_.constant_bytes += (storage->bytes + 63) / 64 * 64;
+      }
+    }
+    for (Storage& storage : storages_) {
+      if (storage.constant && storage.at.base < 0) storage.in_arena = true;
+    }
+  }
+
+  template <typename F>
+  static void for_each_storage(const Refs& refs, F&& f) {
+    for (const int s : refs.in) f(s);
+    for (const int s : refs.out) f(s);
+    f(refs.scratch);
+  }
+
+  // Arena and frame addresses of what these steps touch, then the steps' own.
+  void place(Schedule& schedule, const std::vector<Refs>& refs) {
     std::vector<int> block_of(storages_.size(), -1);
+    std::vector<PlannedBlock> blocks;
+    for (size_t i = 0; i < refs.size(); ++i) {
+      for_each_storage(refs[i], [&](int s) {
+        if (s < 0 || !storages_[static_cast<size_t>(s)].in_arena) return;
+        int& block = block_of[static_cast<size_t>(s)];
+        if (block < 0) {
+          block = static_cast<int>(blocks.size());
+          blocks.push_back({storages_[static_cast<size_t>(s)].bytes, static_cast<int>(i), static_cast<int>(i), 0});
+        }
+        blocks[static_cast<size_t>(block)].last = static_cast<int>(i);
+      });
+    }
+    schedule.arena_bytes = plan_memory(blocks);
     for (size_t s = 0; s < storages_.size(); ++s) {
       Storage& storage = storages_[s];
-      if (storage.saved) {
-        storage.at = {kFrameBase, static_cast<int64_t>(schedule_.frame_bytes)};
-        schedule_.frame_bytes += (storage.bytes + 63) / 64 * 64;
-      } else if (storage.in_arena) {
-        block_of[s] = static_cast<int>(blocks.size());
-        blocks.push_back({storage.bytes, storage.first, storage.last, 0});
+      if (storage.saved && storage.at.base < 0) {
+        storage.at = {kFrameBase, static_cast<int64_t>(schedule.frame_bytes)};
+        schedule.frame_bytes += (storage.bytes + 63) / 64 * 64;
       }
-    }
-    schedule_.arena_bytes = plan_memory(blocks);
-    for (size_t s = 0; s < storages_.size(); ++s) {
       if (block_of[s] < 0) continue;
       const PlannedBlock& block = blocks[static_cast<size_t>(block_of[s])];
-      storages_[s].at = {kArenaBase, static_cast<int64_t>(block.offset)};
-      if (env::settings().debug.poison && block.last < now()) {
-        schedule_.steps[static_cast<size_t>(block.last)].dead.push_back(storages_[s].at);
-        schedule_.steps[static_cast<size_t>(block.last)].dead_bytes.push_back(block.bytes);
+      storage.at = {kArenaBase, static_cast<int64_t>(block.offset)};
+      if (env::settings().debug.poison) {
+        schedule.steps[static_cast<size_t>(block.last)].dead.push_back(storage.at);
+        schedule.steps[static_cast<size_t>(block.last)].dead_bytes.push_back(block.bytes);
       }
     }
-    bind_steps();
+    bind_steps(schedule, refs);
+    if (&schedule != &schedule_) return;
     for (const Entry& e : request_.save) {
       const ValueState& value = values_.at(key_of(e));
       schedule_.saved.push_back({e, storage_of(value).at.offset, value.spec});
     }
   }
 
-  void bind_steps() {
-    schedule_.uses_base.assign(static_cast<size_t>(request_.num_bases), false);
+  void bind_steps(Schedule& schedule, const std::vector<Refs>& refs) {
+    schedule.uses_base.assign(static_cast<size_t>(request_.num_bases), false);
     const auto locate = [&](int s) {
       if (s < 0) return Location{};
       const Location at = storages_[static_cast<size_t>(s)].at;
-      schedule_.uses_base[static_cast<size_t>(at.base)] = true;
+      schedule.uses_base[static_cast<size_t>(at.base)] = true;
       return at;
     };
-    for (size_t i = 0; i < refs_.size(); ++i) {
-      PlanStep& step = schedule_.steps[i];
-      for (const int s : refs_[i].in) step.in.push_back(locate(s));
-      for (const int s : refs_[i].out) step.out.push_back(locate(s));
-      if (refs_[i].scratch >= 0) step.scratch_offset = locate(refs_[i].scratch).offset;
+    for (size_t i = 0; i < refs.size(); ++i) {
+      PlanStep& step = schedule.steps[i];
+      schedule.cost_ns = std::min(schedule.cost_ns + step.kernel->cost_ns, Kernel::kUnknownCost);
+      schedule.team_matters |= step.kernel->team_matters;
+      step.alone = step.kernel->cost_ns < request_.team_cost;
+      for (const int s : refs[i].in) step.in.push_back(locate(s));
+      for (const int s : refs[i].out) step.out.push_back(locate(s));
+      if (refs[i].scratch >= 0) step.scratch_offset = locate(refs[i].scratch).offset;
     }
   }
 
   const ScheduleRequest& request_;
   Schedule schedule_;
   std::vector<Refs> refs_;  // one per step
+  std::vector<Refs> prologue_refs_;
+  std::unordered_set<const Node*> constants_;
   std::vector<Storage> storages_;
   std::unordered_map<EntryKey, ValueState, EntryHash> values_;
   std::unordered_map<EntryKey, bool, EntryHash> is_source_;
@@ -649,7 +792,7 @@ void run_step(const PlanStep& step, std::span<void* const> bases, const random::
   own.base += step.random_offset;
   void* scratch = static_cast<char*>(bases[kArenaBase]) + step.scratch_offset;
   const KernelCall call{pointers.data(), pointers.data() + step.in.size(), step.params.get(), own, scratch};
-  if (step.kernel->cost_ns < Kernel::kTeamCost && cpu::team_size() > 1) {
+  if (step.alone && cpu::team_size() > 1) {
     const cpu::TeamScope one(1);
     step.kernel->run(call);
   } else {

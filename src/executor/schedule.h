@@ -21,9 +21,10 @@ struct Location {
   int base = -1;
   int64_t offset = 0;
 };
-inline constexpr int kArenaBase = 0;  // memory of one run
-inline constexpr int kFrameBase = 1;  // memory that lives from a forward to its backward
-inline constexpr int kFirstSlot = 2;  // arrays
+inline constexpr int kArenaBase = 0;     // memory of one run
+inline constexpr int kFrameBase = 1;     // memory that lives from a forward to its backward
+inline constexpr int kConstantBase = 2;  // what the prologue made
+inline constexpr int kFirstSlot = 3;     // arrays
 
 struct PlanStep {
   std::unique_ptr<Kernel> kernel;
@@ -34,6 +35,7 @@ struct PlanStep {
   const OpDef* op = nullptr;  // null: a copy, fill, sum or reorder of the plan's own
   std::vector<Location> in, out;
   int64_t scratch_offset = 0;  // in the arena
+  bool alone = false;          // too small for a team
   uint64_t random_offset = 0;
   std::vector<Location> dead;  // arena blocks whose last use this is, and ...
   std::vector<size_t> dead_bytes;
@@ -60,12 +62,17 @@ class Schedule {
   bool team_matters = false;
   std::vector<SavedEntry> saved;
   std::vector<bool> uses_base;  // which bases are read or written
+  // Steps that read unchanging sources alone, taken out: their results, in kConstantBase, serve many runs. Null if
+  // there are none.
+  std::unique_ptr<Schedule> prologue;
+  size_t constant_bytes = 0;
 };
 
 struct ScheduleSource {
   Entry entry;
   Location at;
-  TensorSpec spec;  // layout: as it lies in memory
+  TensorSpec spec;          // layout: as it lies in memory
+  bool unchanging = false;  // the same contents at many runs
 };
 
 struct ScheduleTarget {
@@ -85,6 +92,7 @@ struct ScheduleRequest {
   int num_bases = kFirstSlot;
   bool training = false;
   int team = 1;
+  int64_t team_cost = Kernel::kTeamCost;  // steps below it run on one thread
   bool fuse = true;
 };
 

@@ -63,6 +63,7 @@ Ref<Chunk> Chunk::foreign(void* data, size_t bytes, Device device, std::function
   chunk->bytes = bytes;
   chunk->device = device;
   chunk->pinned = true;
+  chunk->writable_exports = 1;  // its owner's
   chunk->release_foreign = std::move(release);
   return Ref<Chunk>(chunk);
 }
@@ -87,6 +88,13 @@ void Chunk::destroy(Chunk* chunk) {
   }
   chunk->~Chunk();
   chunk_cache.give(chunk);
+}
+
+uint64_t Chunk::make_identity() {
+  static std::atomic<uint64_t> last{0};
+  uint64_t none = 0;
+  const uint64_t fresh = last.fetch_add(1, std::memory_order_relaxed) + 1;
+  return known_as.compare_exchange_strong(none, fresh, std::memory_order_relaxed) ? fresh : none;
 }
 
 void schedule(const char* name, std::initializer_list<Ref<Chunk>> reads, std::initializer_list<Ref<Chunk>> writes,
@@ -227,7 +235,6 @@ void NDArray::copy_from(const NDArray& source) const {
   if (same_window(source) && dtype_ == source.dtype()) return;
   if (is_sparse() || source.is_sparse()) return copy_from_sparse(source);
   make_plain();
-  chunk_->bump_version();
   void* to = data();
   const void* from = source.data();
   const DType to_type = dtype_, from_type = source.dtype();
@@ -252,6 +259,7 @@ void NDArray::copy_from(const NDArray& source) const {
       copy::convert(to, to_type, temporary.get(), from_type, count);
     }
   });
+  chunk_->bump_version();
 }
 
 void NDArray::copy_from_sparse(const NDArray& source) const {
@@ -298,7 +306,6 @@ void NDArray::fill(double value) const {
     return;
   }
   make_plain();
-  chunk_->bump_version();
   void* to = data();
   const DType dtype = dtype_;
   const int64_t count = size();
@@ -308,6 +315,7 @@ void NDArray::fill(double value) const {
     schedule("fill", {}, {chunk_}, copy::cost_ns(static_cast<int64_t>(bytes())), body);
   else
     schedule("fill", {chunk_}, {chunk_}, copy::cost_ns(static_cast<int64_t>(bytes())), body);
+  chunk_->bump_version();
 }
 
 }  // namespace mxnet

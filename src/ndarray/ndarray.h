@@ -55,15 +55,35 @@ class Chunk : public Counted<Chunk> {
   StorageType storage = StorageType::dense;  // for life
   bool pinned = false;                       // plain for life: parameters, gradients, auxiliary states, exported memory
   Shape layout_shape;                        // the whole chunk's logical shape while layout != plain
-  std::atomic<uint64_t> version{0};          // bumped by every write that the framework knows
+  std::atomic<uint64_t> version{0};          // bumped by every write that the framework knows, after it was issued
+  std::atomic<uint64_t> known_as{0};         // see identity()
+  std::atomic<int32_t> writable_exports{0};  // windows through which others may write unseen
   std::function<void()> release_foreign;
 
   // For every write: what was derived from the old contents is stale.
-  void bump_version() { version.fetch_add(1, std::memory_order_relaxed); }
+  void bump_version() { version.fetch_add(1, std::memory_order_release); }
+  // A number that no other chunk has or had.
+  uint64_t identity() {
+    const uint64_t known = known_as.load(std::memory_order_relaxed);
+    return known ? known : make_identity();
+  }
+  // False while somebody may write without bumping the version: nothing may be derived from the contents and kept.
+  bool sees_all_writes() const {
+    return writable_exports.load(std::memory_order_acquire) == 0 && device.type != DeviceType::cpu_shared;
+  }
+  void begin_writable_export() {
+    writable_exports.fetch_add(1, std::memory_order_release);
+    bump_version();
+  }
+  void end_writable_export() {
+    bump_version();
+    writable_exports.fetch_sub(1, std::memory_order_release);
+  }
 
  private:
   Chunk() = default;
   ~Chunk() = default;
+  uint64_t make_identity();
 };
 
 // Runs `body` on the caller if all data is ready and the work is small, else queues it. `body` captures raw

@@ -118,11 +118,12 @@ Ref<CallPlan> build(const CallSignature& s, std::span<const TensorSpec> known_ou
   plan->signature = describe(*plan);
   const int team = env::settings().threads;
   prepare(*plan, *s.params, s.training, team);
-  plan->inline_ok = plan->kernel->cost_ns < env::settings().inline_ns;
-  plan->alone = team > 1 && plan->kernel->cost_ns < Kernel::kTeamCost;
+  plan->inline_ok = plan->kernel->cost_with_packs() < env::settings().inline_ns;
+  plan->alone = team > 1 && plan->kernel->cost_with_packs() < Kernel::kTeamCost;
   // The same object serves inline and queued runs, so that both give the same bits.
   if (plan->alone && plan->kernel->team_matters) prepare(*plan, *s.params, s.training, 1);
-  plan->direct = plan->kernel->scratch == 0 && plan->kernel->random_draws == 0 && !s.op.inputs.mutates_any();
+  plan->direct = plan->kernel->scratch == 0 && plan->kernel->random_draws == 0 && !s.op.inputs.mutates_any() &&
+                 plan->kernel->packs.empty();
   for (size_t i = 0; i < plan->in.size(); ++i) plan->direct &= plan->in_layout[i] == plan->in[i].layout;
   for (size_t i = 0; i < n_out; ++i) plan->direct &= plan->req[i] == Req::write;
   return plan;

@@ -96,6 +96,7 @@ class Task {
       in[i] = scratch.bytes(bytes_of(plan.in[i]));
       reorder(in[i], in_[i], plan.in[i], plan.in_layout[i]);
     }
+    for (const Pack& pack : plan.kernel->packs) run_pack(pack, in[static_cast<size_t>(pack.input)], scratch);
     for (OutputFix& fix : fixes_) {
       if (is_sparse(plan.out[fix.index].storage)) {
         const auto* target = static_cast<const SparseParts*>(fix.target);
@@ -111,6 +112,14 @@ class Task {
     void* workspace = plan.kernel->scratch ? scratch.bytes(plan.kernel->scratch) : nullptr;
     plan.kernel->run({in.data(), out_.data(), params_.get(), random_, workspace});
     for (const OutputFix& fix : fixes_) finish(fix, scratch);
+  }
+
+  // Puts the result in the input's place.
+  static void run_pack(const Pack& pack, void*& input, Scratch& scratch) {
+    void* packed = scratch.bytes(pack.bytes);
+    void* workspace = pack.kernel->scratch ? scratch.bytes(pack.kernel->scratch) : nullptr;
+    pack.kernel->run({&input, &packed, nullptr, {}, workspace});
+    input = packed;
   }
 
   void finish(const OutputFix& fix, Scratch& scratch) {
@@ -195,6 +204,7 @@ struct Access {
   void write(const NDArray& a) { writes[nw++] = &a.var(); }
   Args<Var*> reads, writes;
   size_t nr = 0, nw = 0;
+  bool keeps_version = true;  // nothing is written but fresh arrays
 };
 
 void bind_output(Task& task, const CallPlan& plan, size_t i, NDArray& out, std::span<const NDArray* const> in,
@@ -214,7 +224,7 @@ void bind_output(Task& task, const CallPlan& plan, size_t i, NDArray& out, std::
     fix = target_layout != spec.layout || overlaps_badly(*plan.op, out, in);
     // A part of a chunk is also read: what failed elsewhere in it stays failed.
     if (plan.req[i] == Req::add || !out.covers_chunk()) access.read(out);
-    out.chunk()->bump_version();
+    access.keeps_version = false;
   }
   const bool add = plan.req[i] == Req::add;
   access.write(out);
@@ -240,7 +250,7 @@ void run_or_queue(Task& task, const CallPlan& plan, Access& access, std::span<co
   keep.reserve(in.size() + out.size());
   OpProps props;
   props.name = plan.op->name.c_str();
-  props.cost_ns = plan.kernel->cost_ns;
+  props.cost_ns = plan.kernel->cost_with_packs();
   for (const NDArray* a : in) keep.push_back(a->chunk());
   for (const NDArray& a : out) {
     if (a.is_none()) continue;
@@ -286,6 +296,17 @@ bool settle_layouts(const CallPlan& plan, std::span<NDArray> out) {
   return changed;
 }
 
+// After the push: whoever sees the new version, on any thread, also reads after the write.
+void bump_versions(const OpDef& op, const Params& params, std::span<const NDArray* const> in,
+                   std::span<const NDArray> out, bool training) {
+  for (size_t i = 0; i < in.size(); ++i) {
+    if (op.writes_input(params, static_cast<int>(i), training)) in[i]->chunk()->bump_version();
+  }
+  for (const NDArray& a : out) {
+    if (!a.is_none()) a.chunk()->bump_version();
+  }
+}
+
 // `storage` of the outputs; empty: everything is dense.
 void run_kernels(const OpDef& op, const Ref<Params>& params, std::span<const NDArray* const> in, std::span<NDArray> out,
                  const InvokeOptions& options, std::span<const StorageType> storage) {
@@ -310,8 +331,8 @@ void run_kernels(const OpDef& op, const Ref<Params>& params, std::span<const NDA
   Access access(in.size(), out.size());
   for (size_t i = 0; i < in.size(); ++i) {
     access.read(*in[i]);
-    if (op.is_mutated(*params, static_cast<int>(i))) {
-      in[i]->chunk()->bump_version();
+    if (op.writes_input(*params, static_cast<int>(i), options.training)) {
+      access.keeps_version = false;
       access.write(*in[i]);
     }
     task.in()[i] = in[i]->data();
@@ -321,6 +342,7 @@ void run_kernels(const OpDef& op, const Ref<Params>& params, std::span<const NDA
   }
   if (plan->kernel->random_draws) task.set_random(random::reserve(device, plan->kernel->random_draws));
   run_or_queue(task, *plan, access, in, out);
+  if (!access.keeps_version) bump_versions(op, *params, in, out, options.training);
 }
 
 }  // namespace

@@ -40,6 +40,17 @@ struct KernelCall {
   void* scratch;          // Kernel::scratch bytes, 64-byte aligned, not zeroed
 };
 
+class Kernel;
+
+// Turns one input into what the kernel reads in its place: weights in a layout of the kernel's own, another dtype. The
+// result depends on that input alone, so a plan makes it once for as long as the input does not change; elsewhere it is
+// made before each run of the kernel.
+struct Pack {
+  int input = 0;
+  size_t bytes = 0;                      // of the result, which is 64-byte aligned
+  std::shared_ptr<const Kernel> kernel;  // in: the input, in the layout that prepare asked for; out: the result
+};
+
 class Kernel {
  public:
   static constexpr int64_t kUnknownCost = INT64_MAX / 4;
@@ -55,6 +66,14 @@ class Kernel {
   uint64_t random_draws = 0;       // counters of the Philox stream that one run consumes
   bool accepts_add = false;        // honours Req::add itself; otherwise the runtime adds from a temporary
   bool team_matters = false;       // prepared for `PrepareArgs::team` threads (oneDNN); otherwise any team runs it
+  std::vector<Pack> packs;         // inputs that it does not read as they are; their cost is not in `cost_ns`
+
+  // Of a run that makes the packs as well.
+  int64_t cost_with_packs() const {
+    int64_t cost = cost_ns;
+    for (const Pack& pack : packs) cost += pack.kernel->cost_ns;
+    return cost;
+  }
 };
 
 // A kernel from a callable: make_kernel([=](const KernelCall& c) {...}, cost_ns).
@@ -81,7 +100,9 @@ struct PrepareArgs {
   std::span<const Req> req;        // one per output
   bool training;
   int team;
+  std::span<const uint8_t> unchanging = {};  // per input: the same at many runs, so that a pack of it costs nothing
 
+  bool is_unchanging(size_t input) const { return input < unchanging.size() && unchanging[input]; }
   template <typename P>
   const P& as() const {
     return params.as<P>();

@@ -203,13 +203,14 @@ enum class Precision : uint8_t {
 };
 
 struct OpFlags {
-  bool elementwise = false;    // same index in, same index out: may run in place and be fused
-  bool random = false;         // draws from the device's stream
-  bool training_mode = false;  // behaves differently in training
-  bool inplace = false;        // output 0 may share input 0's memory exactly
-  bool inplace_list = false;   // every output may share one input's memory exactly (updates of many arrays)
-  bool hidden = false;         // not offered to users (gradient helpers)
-  bool view_like = false;      // the bytes are input 0's in plain order: a graph may alias instead of copy
+  bool elementwise = false;          // same index in, same index out: may run in place and be fused
+  bool random = false;               // draws from the device's stream
+  bool training_mode = false;        // behaves differently in training
+  bool mutates_in_training = false;  // writes its mutated inputs in training only
+  bool inplace = false;              // output 0 may share input 0's memory exactly
+  bool inplace_list = false;         // every output may share one input's memory exactly (updates of many arrays)
+  bool hidden = false;               // not offered to users (gradient helpers)
+  bool view_like = false;            // the bytes are input 0's in plain order: a graph may alias instead of copy
   Precision precision = Precision::any;
 };
 
@@ -240,6 +241,10 @@ struct OpDef {
   bool is_mutated(const Params& p, int i) const;
   bool is_auxiliary(const Params& p, int i) const;
   bool may_cast(const Params& p, int i) const;  // by mixed precision: not written, not of a type of its own
+  // Whether a call in this mode writes input i.
+  bool writes_input(const Params& p, int i, bool training) const {
+    return (training || !flags.mutates_in_training) && is_mutated(p, i);
+  }
 };
 
 // Registration happens before main (static objects of type RegisterOp); lookups are read-only afterwards, except for

@@ -155,7 +155,7 @@ class CompiledGraph:
         self._params = [(slot, self._param(params, name)) for slot, name in enumerate(names) if name not in position]
         self._size = len(names)
         self._warn_unused(names, params)
-        self._op = CachedOp(symbol, flags)
+        self._op = CachedOp(symbol, {**flags, "param_indices": [slot for slot, _ in self._params]})
         self._bound = (-1, None, None)
         self.fast = None
         if len(self._slots) == len(inputs) and out_nesting in (1, (list, *(1 for _ in symbol.list_outputs()))):

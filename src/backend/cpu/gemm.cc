@@ -63,6 +63,10 @@ class SmallGemm final : public Gemm {
   GemmSpec s_;
 };
 
+Shape shape_of(const GemmSpec& spec, int64_t rows, int64_t cols) {
+  return spec.batch == 1 ? Shape{rows, cols} : Shape{spec.batch, rows, cols};
+}
+
 class MatmulGemm final : public Gemm {
  public:
   MatmulGemm(const GemmSpec& spec, int team) : team_(team) {
@@ -75,7 +79,8 @@ class MatmulGemm final : public Gemm {
                                   transposed ? Shape{rows * cols, 1, rows} : Shape{rows * cols, cols, 1});
     };
     const auto a = matrix(spec.m, spec.k, spec.trans_a);
-    const auto b = matrix(spec.k, spec.n, spec.trans_b);
+    const auto plain_b = matrix(spec.k, spec.n, spec.trans_b);
+    const auto b = spec.pack_b ? onednn::any_layout(shape_of(spec, spec.k, spec.n), spec.dtype) : plain_b;
     const auto c = matrix(spec.m, spec.n, false);
     dnnl::primitive_attr attr = onednn::user_scratch();
     dnnl::post_ops post;
@@ -86,14 +91,24 @@ class MatmulGemm final : public Gemm {
     const onednn::Desc bias = onednn::with_strides(spec.batch == 1 ? Shape{1, spec.n} : Shape{1, 1, spec.n}, spec.dtype,
                                                    spec.batch == 1 ? Shape{spec.n, 1} : Shape{spec.n, spec.n, 1});
     const Desc pd = spec.bias ? Desc(onednn::engine(), a, b, bias, c, attr) : Desc(onednn::engine(), a, b, c, attr);
+    const onednn::Desc own_b = pd.weights_desc();
+    if (own_b != plain_b) {
+      reorder_ = onednn::reorder(plain_b, own_b);
+      packed_b_bytes = own_b.get_size();
+    }
     std::vector<onednn::Primitive::Slot> slots{
-        {DNNL_ARG_SRC, a}, {DNNL_ARG_WEIGHTS, b}, {DNNL_ARG_DST, c}, {DNNL_ARG_SCRATCHPAD, pd.scratchpad_desc()}};
+        {DNNL_ARG_SRC, a}, {DNNL_ARG_WEIGHTS, own_b}, {DNNL_ARG_DST, c}, {DNNL_ARG_SCRATCHPAD, pd.scratchpad_desc()}};
     if (spec.bias) slots.push_back({DNNL_ARG_BIAS, bias});
     matmul_ = onednn::Primitive(dnnl::matmul(pd), std::move(slots));
     has_bias_ = spec.bias;
     scratch_bytes = pd.scratchpad_desc().get_size();
     cost_ns = estimate(spec, float_ops_per_ns());
     team_matters = true;
+  }
+
+  void pack(const void* b, void* packed) const override {
+    const onednn::ThreadScope scope(team_);
+    reorder_.run({b, packed});
   }
 
   void run(const void* a, const void* b, const void* bias, void* c, void* scratch, const void*) const override {
@@ -107,7 +122,7 @@ class MatmulGemm final : public Gemm {
  private:
   int team_;
   bool has_bias_ = false;
-  onednn::Primitive matmul_;
+  onednn::Primitive matmul_, reorder_;
 };
 
 // Any dtype. Rows of c in parallel; the inner loop runs along a row of b (or of its transpose, as a dot product).
@@ -167,6 +182,7 @@ class ThroughFloat final : public Gemm {
   ThroughFloat(const GemmSpec& spec, int team) : s_(spec) {
     GemmSpec wide = spec;
     wide.dtype = DType::f32;
+    wide.pack_b = false;
     inner_ = Gemm::prepare(wide, team);
     onednn::ScratchPlan plan;
     a_at_ = plan.add(sizeof(float) * spec.batch * spec.m * spec.k);
@@ -202,6 +218,7 @@ class ThenFinish final : public Gemm {
     GemmSpec bare = spec;
     bare.activation = Activation::none;
     bare.residual = false;
+    bare.pack_b = false;
     inner_ = Gemm::prepare(bare, team);
     scratch_bytes = inner_->scratch_bytes;
     cost_ns = inner_->cost_ns + spec.batch * spec.m * spec.n;
@@ -236,6 +253,8 @@ std::unique_ptr<Gemm> portable(const GemmSpec& spec) {
 }
 
 }  // namespace
+
+void Gemm::pack(const void*, void*) const { fail("matrix product: this kernel reads b as it is"); }
 
 std::unique_ptr<Gemm> Gemm::prepare(const GemmSpec& spec, int team) {
   const int64_t work = spec.batch * spec.m * spec.n * spec.k;

@@ -24,6 +24,7 @@ struct GemmSpec {
   bool accumulate = false;  // adds to what c holds
   Activation activation = Activation::none;
   bool residual = false;  // like c
+  bool pack_b = false;    // `run` takes b as `pack` made it, if packed_b_bytes is not 0 then
 };
 
 class Gemm {
@@ -36,7 +37,11 @@ class Gemm {
   virtual void run(const void* a, const void* b, const void* bias, void* c, void* scratch,
                    const void* residual = nullptr) const = 0;
 
+  // b, as in GemmSpec, in a layout of the kernel's own.
+  virtual void pack(const void* b, void* packed) const;
+
   size_t scratch_bytes = 0;
+  size_t packed_b_bytes = 0;
   int64_t cost_ns = 0;  // one thread
   bool team_matters = false;
 };

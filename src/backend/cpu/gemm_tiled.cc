@@ -30,13 +30,14 @@ class TiledGemm final : public Gemm {
     if (copies_a_) a_floats_ = round_up(rows_ * (depth_ + kPad), 16);
     const size_t b_bytes = sizeof(float) * static_cast<size_t>(round_up(s_.n, t.cols) * s_.k);
     b_at_ = sizeof(float) * static_cast<size_t>(slots_ * a_floats_);
-    scratch_bytes = b_at_ + b_bytes;
+    scratch_bytes = b_at_ + (spec.pack_b ? 0 : b_bytes);
+    packed_b_bytes = spec.pack_b ? b_bytes : 0;
     const double ops = 2.0 * s_.m * s_.n * s_.k;
     cost_ns = static_cast<int64_t>(300 + ops / (isa() == Isa::avx512 ? 160 : isa() == Isa::avx2 ? 80 : 20));
     team_matters = true;
   }
 
-  void pack(const void* b, void* packed) const {
+  void pack(const void* b, void* packed) const override {
     const TileKernels& t = tile_kernels();
     const auto* from = static_cast<const float*>(b);
     const int64_t column = s_.trans_b ? s_.k : 1, step = s_.trans_b ? 1 : s_.n;
@@ -55,8 +56,12 @@ class TiledGemm final : public Gemm {
 
   void run(const void* a, const void* b, const void* bias, void* c, void* scratch,
            const void* residual) const override {
-    auto* packed = reinterpret_cast<float*>(static_cast<char*>(scratch) + b_at_);
-    pack(b, packed);
+    const auto* packed = static_cast<const float*>(b);
+    if (!s_.pack_b) {
+      auto* own = reinterpret_cast<float*>(static_cast<char*>(scratch) + b_at_);
+      pack(b, own);
+      packed = own;
+    }
     const TileFinish finish{static_cast<const float*>(bias), s_.activation, static_cast<const float*>(residual), s_.n};
     const int64_t down = divide_up(s_.m, rows_);
     parallel_for(

@@ -9,10 +9,6 @@
 namespace mxnet::nn {
 namespace {
 
-struct ConvolutionParams : ConvParamsBase {
-  static void declare(ParamSchemaOf<ConvolutionParams>& s) { declare_conv_fields(s); }
-};
-
 int num_inputs(const Params& p) { return p.as<ConvolutionParams>().no_bias ? 2 : 3; }
 
 int64_t output_size(const ConvolutionParams& p, int axis, int64_t in) {
@@ -20,17 +16,19 @@ int64_t output_size(const ConvolutionParams& p, int axis, int64_t in) {
   return (in + 2 * p.at(p.pad, axis, 0) - window) / p.at(p.stride, axis, 1) + 1;
 }
 
-void infer_shape(InferContext& c) {
-  const auto& p = c.as<ConvolutionParams>();
+}  // namespace
+
+void infer_convolution(InferContext& c, const ConvolutionParams& p, int first) {
   const int rank = p.kernel.rank();
-  if (!p.no_bias) c.merge_in(2, {p.num_filter});
+  const int weights = first + 1;
+  if (!p.no_bias) c.merge_in(first + 2, {p.num_filter});
   Shape weight{p.num_filter, -1};
   for (dim_t d : p.kernel) weight.push_back(d);
-  c.merge_in(1, weight);
-  const Shape& data = c.in[0].shape;
+  c.merge_in(weights, weight);
+  const Shape& data = c.in[static_cast<size_t>(first)].shape;
   if (!check_data(c, data, p)) return;
   if (data[1] >= 0) weight[1] = data[1] / p.num_group;
-  c.merge_in(1, weight);
+  c.merge_in(weights, weight);
   Shape out = Shape::of_rank(rank + 2);
   out[0] = data[0];
   out[1] = p.num_filter;
@@ -45,10 +43,10 @@ void infer_shape(InferContext& c) {
   c.merge_out(0, out);
   Shape known = data;
   known[0] = c.out[0].shape[0];
-  c.merge_in(0, known);
+  c.merge_in(first, known);
 }
 
-ConvProblem problem_of(const ConvolutionParams& p, const TensorSpec& x) {
+ConvProblem convolution_problem(const ConvolutionParams& p, const TensorSpec& x) {
   ConvProblem problem;
   problem.dtype = x.dtype;
   set_window(problem, p);
@@ -63,12 +61,17 @@ ConvProblem problem_of(const ConvolutionParams& p, const TensorSpec& x) {
   return problem;
 }
 
+namespace {
+
+void infer_shape(InferContext& c) { infer_convolution(c, c.as<ConvolutionParams>(), 0); }
+
 class ForwardKernel final : public Kernel {
  public:
   explicit ForwardKernel(const PrepareArgs& a) {
     const auto& p = a.as<ConvolutionParams>();
     bias_ = !p.no_bias;
-    conv_ = prepare_conv(problem_of(p, a.in[0]), ConvPass::forward, bias_, a.team);
+    conv_ = prepare_conv(convolution_problem(p, a.in[0]), ConvPass::forward, bias_, a.team);
+    if (Pack pack = conv_->take_weight_pack(1); pack.kernel) packs.push_back(std::move(pack));
     a.in_layout[0] = a.out[0].layout = conv_->layout;
     cost_ns = conv_->cost_ns;
     scratch = conv_->scratch_bytes;
@@ -88,7 +91,7 @@ class BackwardKernel final : public Kernel {
  public:
   explicit BackwardKernel(const PrepareArgs& a) {
     const auto& p = a.as<ConvolutionParams>();
-    problem_ = problem_of(p, a.in[1]);
+    problem_ = convolution_problem(p, a.in[1]);
     const auto wanted = [&](size_t i) { return i < a.req.size() && a.req[i] != Req::null; };
     cost_ns = 100;
     if (wanted(0)) data_ = account(prepare_conv(problem_, ConvPass::data, false, a.team));

@@ -44,6 +44,9 @@ class ConvKernel {
  public:
   virtual ~ConvKernel() = default;
   virtual void run(void* x, void* w, void* y, void* bias, void* scratch) const = 0;
+  // Leaves the packing of W to the caller: from now on `run` expects what the pack makes. No kernel if W is read as it
+  // is.
+  virtual Pack take_weight_pack(int input) { return {input, 0, nullptr}; }
 
   Layout layout = Layout::plain;  // of X and Y; W is always plain
   size_t scratch_bytes = 0;
@@ -51,15 +54,30 @@ class ConvKernel {
   bool team_matters = false;
 };
 
+// What a forward pass does to each element of Y before it is stored: Y = activation(what Y holds + convolution).
+enum class ConvActivation { none, relu, leaky, clip, sigmoid, tanh, elu, gelu, softrelu, mish, hard_sigmoid, swish };
+struct ConvEpilogue {
+  bool accumulate = false;
+  ConvActivation activation = ConvActivation::none;
+  float alpha = 0, beta = 0;
+};
+
 // The fastest kernel for this problem. `with_bias`: forward adds it, weights computes its gradient, data ignores it.
 std::unique_ptr<ConvKernel> prepare_conv(const ConvProblem& problem, ConvPass pass, bool with_bias, int team);
+
+// Forward with an epilogue. Null where a kernel without one is the fastest, or none has it.
+std::unique_ptr<ConvKernel> prepare_conv_fused(const ConvProblem& problem, bool with_bias, int team,
+                                               const ConvEpilogue& epilogue);
 
 // The members of the list behind prepare_conv; null where they refuse.
 std::unique_ptr<ConvKernel> prepare_conv_half(const ConvProblem& problem, ConvPass pass, bool with_bias, int team);
 std::unique_ptr<ConvKernel> prepare_conv_small(const ConvProblem& problem, ConvPass pass, bool with_bias);
 std::unique_ptr<ConvKernel> prepare_conv_outer(const ConvProblem& problem, ConvPass pass, bool with_bias);
-std::unique_ptr<ConvKernel> prepare_conv_winograd(const ConvProblem& problem, ConvPass pass, bool with_bias);
-std::unique_ptr<ConvKernel> prepare_conv_onednn(const ConvProblem& problem, ConvPass pass, bool with_bias, int team);
+// Epilogues with the activations none, relu and clip.
+std::unique_ptr<ConvKernel> prepare_conv_winograd(const ConvProblem& problem, ConvPass pass, bool with_bias,
+                                                  const ConvEpilogue& epilogue = {});
+std::unique_ptr<ConvKernel> prepare_conv_onednn(const ConvProblem& problem, ConvPass pass, bool with_bias, int team,
+                                                const ConvEpilogue& epilogue = {});
 std::unique_ptr<ConvKernel> prepare_conv_portable(const ConvProblem& problem, ConvPass pass, bool with_bias);
 
 enum class ConvLayout { none, ncw, nchw, ncdhw, nhwc, ndhwc };
@@ -110,6 +128,13 @@ void declare_conv_fields(ParamSchemaOf<P>& s) {
                                 "Meaning of the data's axes; channels must come second.");
   s.validate([](const P& p) { p.check(); });
 }
+
+struct ConvolutionParams : ConvParamsBase {
+  static void declare(ParamSchemaOf<ConvolutionParams>& s) { declare_conv_fields(s); }
+};
+ConvProblem convolution_problem(const ConvolutionParams& p, const TensorSpec& data);
+// Shapes of a convolution whose data is input `first`, followed by weight and bias.
+void infer_convolution(InferContext& c, const ConvolutionParams& p, int first);
 
 // Copies kernel, stride, dilate and pad into the last `kernel.rank()` axes of `problem`.
 void set_window(ConvProblem& problem, const ConvParamsBase& p);

@@ -65,6 +65,18 @@ void infer_conv_dtype(InferContext& c) {
   }
 }
 
+std::unique_ptr<ConvKernel> prepare_conv_fused(const ConvProblem& problem, bool with_bias, int team,
+                                               const ConvEpilogue& epilogue) {
+  using enum ConvActivation;
+  const ConvActivation a = epilogue.activation;
+  const bool simple = a == none || a == relu || a == clip;
+  if (prepare_conv_small(problem, ConvPass::forward, with_bias)) return nullptr;
+  if (auto kernel = prepare_conv_winograd(problem, ConvPass::forward, with_bias, simple ? epilogue : ConvEpilogue{})) {
+    return simple ? std::move(kernel) : nullptr;
+  }
+  return prepare_conv_onednn(problem, ConvPass::forward, with_bias, team, epilogue);
+}
+
 std::unique_ptr<ConvKernel> prepare_conv(const ConvProblem& problem, ConvPass pass, bool with_bias, int team) {
   if (auto kernel = prepare_conv_small(problem, pass, with_bias)) return kernel;
   if (auto kernel = prepare_conv_winograd(problem, pass, with_bias)) return kernel;

@@ -2,9 +2,11 @@
 // Convolution passes as oneDNN primitives on channels-last activations. Weights are turned into the primitive's own
 // layout inside each run.
 #include <algorithm>
+#include <utility>
 
 #include "backend/cpu/onednn.h"
 #include "ops/nn/convolution.h"
+#include "ops/nn/onednn_pack.h"
 
 namespace mxnet::nn {
 namespace {
@@ -35,9 +37,33 @@ Shape grouped_weights(const ConvProblem& q) {
   return shape;
 }
 
+dnnl::primitive_attr attributes_of(const ConvEpilogue& e) {
+  using A = dnnl::algorithm;
+  dnnl::post_ops post;
+  if (e.accumulate) post.append_sum();
+  const auto apply = [&](A algorithm, float alpha = 0, float beta = 0) { post.append_eltwise(algorithm, alpha, beta); };
+  switch (e.activation) {
+    case ConvActivation::none: break;
+    case ConvActivation::relu: apply(A::eltwise_relu); break;
+    case ConvActivation::leaky: apply(A::eltwise_relu, e.alpha); break;
+    case ConvActivation::clip: apply(A::eltwise_clip, e.alpha, e.beta); break;
+    case ConvActivation::sigmoid: apply(A::eltwise_logistic); break;
+    case ConvActivation::tanh: apply(A::eltwise_tanh); break;
+    case ConvActivation::elu: apply(A::eltwise_elu, e.alpha); break;
+    case ConvActivation::gelu: apply(A::eltwise_gelu_erf); break;
+    case ConvActivation::softrelu: apply(A::eltwise_soft_relu, 1.0f); break;
+    case ConvActivation::mish: apply(A::eltwise_mish); break;
+    case ConvActivation::hard_sigmoid: apply(A::eltwise_hardsigmoid, e.alpha, e.beta); break;
+    case ConvActivation::swish: apply(A::eltwise_swish, e.alpha); break;
+  }
+  dnnl::primitive_attr attr = onednn::user_scratch();
+  attr.set_post_ops(post);
+  return attr;
+}
+
 class OneDnnConv final : public ConvKernel {
  public:
-  OneDnnConv(const ConvProblem& q, ConvPass pass, bool with_bias, int team)
+  OneDnnConv(const ConvProblem& q, ConvPass pass, bool with_bias, int team, const ConvEpilogue& epilogue)
       : pass_(pass), bias_(with_bias), team_(team) {
     const onednn::ThreadScope scope(team);
     layout = Layout::channels_last;
@@ -47,7 +73,7 @@ class OneDnnConv final : public ConvKernel {
     const Desc any = onednn::any_layout(grouped_weights(q), q.dtype);
     const auto stride = spatial(q, q.stride), dilate = spatial(q, q.dilate, -1), pad = spatial(q, q.pad);
     const auto far = far_padding(q);
-    const auto attr = onednn::user_scratch();
+    const auto attr = attributes_of(epilogue);
     constexpr auto direct = dnnl::algorithm::convolution_direct;
     using Forward = dnnl::convolution_forward::primitive_desc;
     const auto kind =
@@ -83,6 +109,12 @@ class OneDnnConv final : public ConvKernel {
     const double rate = q.in_channels / q.groups >= 8 ? 150 : 50;  // multiplications and additions per ns on one core
     cost_ns = 2000 + static_cast<int64_t>(2.0 * static_cast<double>(q.multiplications()) / rate);
     team_matters = true;
+  }
+
+  Pack take_weight_pack(int input) override {
+    if (!reorder_ || pass_ == ConvPass::weights) return {input, 0, nullptr};
+    scratch_bytes = packed_at_;
+    return {input, packed_.get_size(), reorder_kernel(std::exchange(reorder_, Primitive()), packed_.get_size(), team_)};
   }
 
   void run(void* x, void* w, void* y, void* bias, void* scratch) const override {
@@ -127,10 +159,11 @@ class OneDnnConv final : public ConvKernel {
 
 }  // namespace
 
-std::unique_ptr<ConvKernel> prepare_conv_onednn(const ConvProblem& q, ConvPass pass, bool with_bias, int team) {
+std::unique_ptr<ConvKernel> prepare_conv_onednn(const ConvProblem& q, ConvPass pass, bool with_bias, int team,
+                                                const ConvEpilogue& epilogue) {
   if (q.empty() || !onednn::computes(q.dtype)) return nullptr;
   try {
-    return std::make_unique<OneDnnConv>(q, pass, with_bias, team);
+    return std::make_unique<OneDnnConv>(q, pass, with_bias, team, epilogue);
   } catch (const dnnl::error&) {
     return nullptr;
   }

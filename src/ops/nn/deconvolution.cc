@@ -126,6 +126,7 @@ class ForwardKernel final : public Kernel {
     const auto& p = a.as<DeconvolutionParams>();
     problem_ = problem_of(p, a.in[0], a.out[0].shape);
     conv_ = prepare_conv(problem_, ConvPass::data, false, a.team);
+    if (Pack pack = conv_->take_weight_pack(1); pack.kernel) packs.push_back(std::move(pack));
     bias_ = !p.no_bias;
     a.in_layout[0] = a.out[0].layout = conv_->layout;
     cost_ns = conv_->cost_ns;

@@ -74,7 +74,9 @@ void infer_shape(InferContext& c) {
 
 class ForwardKernel final : public Kernel {
  public:
-  ForwardKernel(std::unique_ptr<cpu::Gemm> gemm, bool bias) : gemm_(std::move(gemm)), bias_(bias) {
+  ForwardKernel(std::shared_ptr<const cpu::Gemm> gemm, const cpu::GemmSpec& spec)
+      : gemm_(std::move(gemm)), bias_(spec.bias) {
+    if (gemm_->packed_b_bytes) packs.push_back({1, gemm_->packed_b_bytes, pack_kernel(gemm_, spec)});
     cost_ns = gemm_->cost_ns;
     scratch = gemm_->scratch_bytes;
     team_matters = gemm_->team_matters;
@@ -84,17 +86,31 @@ class ForwardKernel final : public Kernel {
   }
 
  private:
-  std::unique_ptr<cpu::Gemm> gemm_;
+  static std::shared_ptr<const Kernel> pack_kernel(std::shared_ptr<const cpu::Gemm> gemm, const cpu::GemmSpec& spec) {
+    const auto bytes = static_cast<size_t>(spec.n * spec.k) * size_of(spec.dtype);
+    const bool team_matters = gemm->team_matters;
+    auto kernel = make_kernel([gemm = std::move(gemm)](const KernelCall& c) { gemm->pack(c.in[0], c.out[0]); },
+                              500 + static_cast<int64_t>(bytes / 4));
+    kernel->team_matters = team_matters;
+    return kernel;
+  }
+
+  std::shared_ptr<const cpu::Gemm> gemm_;
   bool bias_;
 };
 
+// Weights are packed where that is done once for many runs; a single product is faster with them as they are.
 Prepared prepare_forward(const PrepareArgs& a) {
   const auto& p = a.as<FullyConnectedParams>();
   const Sizes s = sizes_of(a.in[0].shape, p);
-  auto gemm = cpu::Gemm::prepare(
-      {.dtype = a.in[0].dtype, .m = s.rows, .n = s.hidden, .k = s.features, .trans_b = true, .bias = !p.no_bias},
-      a.team);
-  return std::unique_ptr<Kernel>(std::make_unique<ForwardKernel>(std::move(gemm), !p.no_bias));
+  const cpu::GemmSpec spec{.dtype = a.in[0].dtype,
+                           .m = s.rows,
+                           .n = s.hidden,
+                           .k = s.features,
+                           .trans_b = true,
+                           .bias = !p.no_bias,
+                           .pack_b = a.is_unchanging(1)};
+  return std::unique_ptr<Kernel>(std::make_unique<ForwardKernel>(cpu::Gemm::prepare(spec, a.team), spec));
 }
 
 // in: dy, x, w; out: dx, dw, db.
