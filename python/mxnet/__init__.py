@@ -27,7 +27,8 @@ _LAZY = {
     "optimizer": "optimizer", "metric": "metric", "initializer": "initializer", "init": "initializer",
     "lr_scheduler": "lr_scheduler", "callback": "callback", "model": "model", "monitor": "monitor", "mon": "monitor",
     "name": "name", "attribute": "attribute", "executor": "executor", "test_utils": "test_utils", "util": "util",
-    "contrib": "contrib", "amp": "contrib.amp", "runtime": "runtime", "profiler": "profiler", "visualization": "visualization", "viz": "visualization",
+    "contrib": "contrib", "amp": "contrib.amp", "runtime": "runtime", "profiler": "profiler",
+    "visualization": "visualization", "viz": "visualization",
     "error": "error",
 }
 _FROM = {"AttrScope": "attribute", "is_np_array": "util", "is_np_shape": "util", "np_array": "util", "np_shape": "util",

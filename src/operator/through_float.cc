@@ -24,7 +24,8 @@ class ThroughFloat final : public Kernel {
       scratch += (static_cast<size_t>(part.count) * sizeof(float) + kAlignment - 1) / kAlignment * kAlignment;
       return part;
     };
-    for (const TensorSpec& spec : args.in) in_.push_back(place(spec, true));
+    take_packs(args);
+    for (size_t i = 0; i < args.in.size(); ++i) in_.push_back(place(args.in[i], !is_packed(i)));
     for (size_t i = 0; i < args.out.size(); ++i) out_.push_back(place(args.out[i], args.req[i] != Req::null));
     inner_at_ = scratch;
     scratch += inner_->scratch;
@@ -56,6 +57,43 @@ class ThroughFloat final : public Kernel {
   };
   static char* bytes(const KernelCall& call) { return static_cast<char*>(call.scratch); }
 
+  bool is_packed(size_t input) const {
+    return std::any_of(packs.begin(), packs.end(),
+                       [&](const Pack& p) { return static_cast<size_t>(p.input) == input; });
+  }
+
+  // What the kernel packs is widened with it; what seldom changes is widened once.
+  void take_packs(const PrepareArgs& args) {
+    for (const Pack& pack : inner_->packs) {
+      const TensorSpec& spec = args.in[static_cast<size_t>(pack.input)];
+      packs.push_back(is_half(spec.dtype) ? widened_pack(pack, spec) : pack);
+    }
+    for (size_t i = 0; i < args.in.size(); ++i) {
+      const TensorSpec& spec = args.in[i];
+      if (!is_half(spec.dtype) || !args.is_unchanging(i) || is_packed(i)) continue;
+      const int64_t count = spec.shape.size();
+      packs.push_back(
+          {static_cast<int>(i), static_cast<size_t>(count) * sizeof(float),
+           make_kernel([dtype = spec.dtype, count](
+                           const KernelCall& c) { cpu::widen(dtype, c.in[0], static_cast<float*>(c.out[0]), count); },
+                       cpu::convert_cost(count))});
+    }
+  }
+
+  static Pack widened_pack(const Pack& pack, const TensorSpec& spec) {
+    const int64_t count = spec.shape.size();
+    const size_t wide_bytes = (static_cast<size_t>(count) * sizeof(float) + kAlignment - 1) / kAlignment * kAlignment;
+    auto kernel = make_kernel(
+        [inner = pack.kernel, dtype = spec.dtype, count, wide_bytes](const KernelCall& c) {
+          void* wide = c.scratch;
+          cpu::widen(dtype, c.in[0], static_cast<float*>(wide), count);
+          inner->run({&wide, c.out, c.params, c.random, bytes(c) + wide_bytes});
+        },
+        pack.kernel->cost_ns + cpu::convert_cost(count), wide_bytes + pack.kernel->scratch);
+    kernel->team_matters = pack.kernel->team_matters;
+    return {pack.input, pack.bytes, std::move(kernel)};
+  }
+
   std::unique_ptr<Kernel> inner_;
   std::vector<Part> in_, out_;
   size_t inner_at_ = 0;
@@ -83,7 +121,8 @@ Prepared through_float(const PrepareArgs& args, PrepareFn inner) {
   if (!any) return "no half type";
   std::vector<Req> req(args.req.begin(), args.req.end());
   std::replace(req.begin(), req.end(), Req::add, Req::write);  // the runtime adds
-  Prepared prepared = inner({args.op, args.params, in, args.in_layout, out, req, args.training, args.team});
+  Prepared prepared =
+      inner({args.op, args.params, in, args.in_layout, out, req, args.training, args.team, args.unchanging});
   if (!prepared.kernel) return prepared;
   for (size_t i = 0; i < out.size(); ++i) args.out[i].layout = out[i].layout;
   return std::unique_ptr<Kernel>(new ThroughFloat(args, std::move(prepared.kernel)));

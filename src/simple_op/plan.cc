@@ -272,10 +272,8 @@ class Planner {
 
   // The step's function as a link behind register `before`, if it can be one.
   static std::optional<ChainOp> link_behind(const VirtualStep& step, int before) {
-    if (step.once) return {};
-    if (!step.function) return step.rounding;
-    const auto uses = std::count(step.args.begin(), step.args.end(), before);
-    return uses == 1 ? chain_op(*step.function, step.args[0] != before) : std::nullopt;
+    if (step.once || std::count(step.args.begin(), step.args.end(), before) != 1) return {};
+    return step.function ? chain_op(*step.function, step.args[0] != before) : step.rounding;
   }
 
   // Joins steps that hand on one value which nobody else reads.

@@ -85,7 +85,8 @@ class Winograd final : public ConvKernel {
     auto* dst = static_cast<float*>(flip_ ? x : y);
     const int64_t blocks = TiledConv::parts_of(p_.tiles(), block_);
     if (by_point_) {
-      for (int64_t i = 0; i < blocks; ++i) run_points(i * block_, packed, shared, src, static_cast<const float*>(bias), dst);
+      for (int64_t i = 0; i < blocks; ++i)
+        run_points(i * block_, packed, shared, src, static_cast<const float*>(bias), dst);
       return;
     }
     cpu::parallel_for(blocks, 1, [&](int64_t begin, int64_t end) {
@@ -116,7 +117,8 @@ class Winograd final : public ConvKernel {
   }
 
   // Many weights: a thread takes a point of all tiles through all panels, so that weights are read once.
-  void run_points(int64_t first, const float* packed, float* tiles, const float* src, const float* bias, float* dst) const {
+  void run_points(int64_t first, const float* packed, float* tiles, const float* src, const float* bias,
+                  float* dst) const {
     const int64_t count = std::min(block_, p_.tiles() - first), panels = p_.filters / kernel_.lanes;
     const int64_t product = product_step(p_.filters);
     float* products = tiles + kWinogradPoints * tiles_step();
@@ -126,8 +128,7 @@ class Winograd final : public ConvKernel {
     cpu::parallel_for(kWinogradPoints, 1, [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) {
         for (int64_t panel = 0; panel < panels; ++panel) {
-          kernel_.multiply(tiles + i * tiles_step(), count, p_.channels,
-                           packed + filters_->at(panel, i),
+          kernel_.multiply(tiles + i * tiles_step(), count, p_.channels, packed + filters_->at(panel, i),
                            products + i * product + panel * block_ * kernel_.lanes);
         }
       }

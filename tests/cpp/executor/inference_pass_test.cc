@@ -46,6 +46,10 @@ struct After {
       if (node->name != "x" && node->name != changing) unchanging.insert(node);
     }
     const GraphSpecs specs = infer_graph(heads, known);
+    // A plan knows the shapes of all variables; what a pass leaves may not tell them.
+    for (const Node* node : topological_order(heads)) {
+      if (node->is_variable()) known[node] = specs.of.at(node)[0];
+    }
     result = pass({heads, specs, unchanging});
     const GraphSpecs now = infer_graph(result, known);
     for (size_t i = 0; i < result.size(); ++i) CHECK(now.at(result[i]).shape == specs.at(heads[i]).shape);

@@ -146,7 +146,8 @@ def block(channels, stride):
 
 
 def residual_net():
-    return sequence(conv(16, 7, strides=2, use_bias=False), nn.BatchNorm(), nn.Activation("relu"), nn.MaxPool2D(3, 2, 1),
+    return sequence(conv(16, 7, strides=2, use_bias=False), nn.BatchNorm(), nn.Activation("relu"),
+                    nn.MaxPool2D(3, 2, 1),
                     block(8, 1), block(16, 2), nn.GlobalAvgPool2D(), nn.Flatten(), nn.Dense(10))
 
 
@@ -188,7 +189,7 @@ net(nd.ones((1, 3, 32, 32))).wait_to_read()
 
 @pytest.mark.parametrize("fuse", ["1", "0"])
 def test_kernels_of_a_residual_network(fuse):
-    """Convolutions alone are left, and one fused sum per block; MXNET_FUSE_INFERENCE=0 leaves everything in its place."""
+    """Convolutions alone are left, and one fused sum per block; MXNET_FUSE_INFERENCE=0 leaves all in its place."""
     env = dict(os.environ, MXNET_VERBOSE_KERNELS="1", MXNET_FUSE_INFERENCE=fuse)
     program = PROGRAM.format(folder=os.path.dirname(os.path.abspath(__file__)))
     lines = subprocess.run([sys.executable, "-c", program], env=env, capture_output=True, text=True, check=True).stderr
@@ -198,4 +199,5 @@ def test_kernels_of_a_residual_network(fuse):
     norm_free = {"BatchNorm": 0, "_fused_convolution": 5, "_fused_convolution_add": 2, "Convolution": 2}
     written = {"BatchNorm": 9, "_fused_convolution": 0, "_fused_convolution_add": 0, "Convolution": 9}
     # A small kernel is prepared again for one thread.
-    assert {k: v > 0 for k, v in count.items()} == {k: v > 0 for k, v in (norm_free if fuse == "1" else written).items()}
+    wanted = norm_free if fuse == "1" else written
+    assert {k: v > 0 for k, v in count.items()} == {k: v > 0 for k, v in wanted.items()}
