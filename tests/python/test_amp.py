@@ -85,6 +85,21 @@ def test_results_are_those_of_the_low_type(switch):
     assert_array_equal(y, f32(nd.array(y).astype("bfloat16")))
 
 
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_gradients_of_layers_in_low_types(dtype):
+    rng = np.random.default_rng(0)
+    x, w, b, head = (rng.standard_normal(shape) for shape in ((512, 32), (32, 32), (32,), (512, 32)))
+    arrays = [nd.array(a).astype(dtype) for a in (x, w, b)]
+    for array in arrays:
+        array.attach_grad()
+    with autograd.record():
+        y = nd.FullyConnected(*arrays, num_hidden=32)
+    y.backward(nd.array(head).astype(dtype))
+    wanted = [x @ w.T + b, head @ w, head.T @ x, head.sum(0)]
+    for result, value in zip([y, *(a.grad for a in arrays)], wanted):
+        assert_allclose(f32(result), value, atol=3 * EPS[dtype] * abs(value).max())
+
+
 @pytest.mark.parametrize("exact", [True, False])
 def test_given_outputs_keep_their_type(switch, exact):
     switch(exact=exact)

@@ -201,7 +201,7 @@ class ThroughFloat final : public Gemm {
     widen(s_.dtype, b, part(b_at_), s_.batch * s_.k * s_.n);
     if (s_.bias) widen(s_.dtype, bias, part(bias_at_), s_.n);
     if (s_.accumulate) widen(s_.dtype, c, part(c_at_), s_.batch * s_.m * s_.n);
-    inner_->run(part(a_at_), part(b_at_), part(bias_at_), part(c_at_), part(inner_at_));
+    inner_->run(part(a_at_), part(b_at_), s_.bias ? part(bias_at_) : nullptr, part(c_at_), part(inner_at_));
     narrow(s_.dtype, part(c_at_), c, s_.batch * s_.m * s_.n);
   }
 
