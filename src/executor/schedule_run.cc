@@ -19,9 +19,16 @@ void* address(std::span<void* const> bases, const Location& at) {
 
 constexpr int kNaNByte = 0xFF;
 
+// What nobody described is still told by something.
+observe::Label named(observe::Label about, const std::string& nodes) {
+  if (about.name.empty()) about = {"graph", "preparation", nodes, "", "", ""};
+  return about;
+}
+
 void run_step(const PlanStep& step, std::span<void* const> bases, const random::Stream& stream) {
-  const observe::Span span(observe::kPlans,
-                           [&]() -> const observe::Label& { return step.label.get([&] { return step.about; }); });
+  const observe::Span span(observe::kPlans, [&]() -> const observe::Label& {
+    return step.label.get([&] { return named(step.about, step.name); });
+  });
   SmallArray<void*, 24> pointers(step.in.size() + step.out.size());
   size_t n = 0;
   for (const Location& at : step.in) pointers[n++] = address(bases, at);
@@ -42,7 +49,7 @@ void run_step(const PlanStep& step, std::span<void* const> bases, const random::
 }  // namespace
 
 void Schedule::run(std::span<void*> bases, const random::Stream& stream) const {
-  const auto get_label = [this]() -> const observe::Label& { return label.get([this] { return about; }); };
+  const auto get_label = [this]() -> const observe::Label& { return label.get([this] { return named(about, {}); }); };
   const observe::Span span(observe::kPlans, get_label);
   Scratch scratch;
   bases[kArenaBase] = scratch.bytes(arena_bytes);
