@@ -107,7 +107,7 @@ TEST_CASE("storage: counts of one thread are exact") {
     CHECK(stats(device).in_use == before.in_use);
     CHECK(stats(device).cached > 0);
     trim();
-    CHECK(stats(device).cached == 0);
+    CHECK(stats(device).cached == before.cached);  // what threads of other tests still keep
   }
 }
 
