@@ -80,13 +80,14 @@ struct MulticastParams {
 };
 
 void infer_each_shape(InferContext& c) {
-  for (size_t i = 0; i < c.in.size() && i < c.out.size(); ++i) {
+  for (size_t i = 0; i < c.in.size(); ++i) {
     c.merge_out(static_cast<int>(i), c.in[i].shape);
     c.merge_in(static_cast<int>(i), c.out[i].shape);
   }
 }
 
 void infer_common_dtype(InferContext& c) {
+  if (c.in.size() != c.out.size()) c.bad(str("num_outputs is ", c.out.size(), " with ", c.in.size(), " arrays"));
   DType common = DType::unknown;
   const bool narrow = c.as<MulticastParams>().cast_narrow;
   for (const TensorSpec& t : c.in) {

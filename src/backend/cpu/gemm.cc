@@ -218,12 +218,14 @@ class ThenFinish final : public Gemm {
     GemmSpec bare = spec;
     bare.activation = Activation::none;
     bare.residual = false;
-    bare.pack_b = false;
     inner_ = Gemm::prepare(bare, team);
     scratch_bytes = inner_->scratch_bytes;
+    packed_b_bytes = inner_->packed_b_bytes;
     cost_ns = inner_->cost_ns + spec.batch * spec.m * spec.n;
     team_matters = inner_->team_matters;
   }
+
+  void pack(const void* b, void* packed) const override { inner_->pack(b, packed); }
 
   void run(const void* a, const void* b, const void* bias, void* c, void* scratch,
            const void* residual) const override {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "ops/nn/dense_fused.h"
 
-#include "backend/cpu/gemm.h"
+#include "ops/nn/matrix_product.h"
 
 namespace mxnet::nn {
 
@@ -36,36 +36,19 @@ void infer_shape(InferContext& c) {
   c.merge_out(0, out);
 }
 
-class DenseKernel final : public Kernel {
- public:
-  explicit DenseKernel(const PrepareArgs& a) {
-    const auto& p = a.as<DenseFusedParams>();
-    const Shape& weight = a.in[1].shape;
-    bias_ = p.no_bias ? 0 : 2;
-    residual_ = p.residual ? num_inputs(a.params) - 1 : 0;
-    gemm_ = cpu::Gemm::prepare({.dtype = a.in[0].dtype,
-                                .m = a.out[0].shape.size() / p.num_hidden,
-                                .n = p.num_hidden,
-                                .k = weight[1],
-                                .trans_b = true,
-                                .bias = !p.no_bias,
-                                .activation = p.activation,
-                                .residual = p.residual},
-                               a.team);
-    cost_ns = gemm_->cost_ns;
-    scratch = gemm_->scratch_bytes;
-    team_matters = gemm_->team_matters;
-  }
-
-  void run(const KernelCall& c) const override {
-    const auto optional = [&](int i) -> const void* { return i ? c.in[i] : nullptr; };
-    gemm_->run(c.in[0], c.in[1], optional(bias_), c.out[0], c.scratch, optional(residual_));
-  }
-
- private:
-  std::unique_ptr<cpu::Gemm> gemm_;
-  int bias_, residual_;  // inputs; 0: none
-};
+Prepared prepare(const PrepareArgs& a) {
+  const auto& p = a.as<DenseFusedParams>();
+  const cpu::GemmSpec spec{.dtype = a.in[0].dtype,
+                           .m = a.out[0].shape.size() / p.num_hidden,
+                           .n = p.num_hidden,
+                           .k = a.in[1].shape[1],
+                           .trans_b = true,
+                           .bias = !p.no_bias,
+                           .activation = p.activation,
+                           .residual = p.residual,
+                           .pack_b = a.is_unchanging(1)};
+  return dense_kernel(spec, a.team, 2, num_inputs(a.params) - 1);
+}
 
 const RegisterOp dense_fused{{
     .name = "_fused_FullyConnected",
@@ -75,7 +58,7 @@ const RegisterOp dense_fused{{
     .inputs = Inputs({"data", "weight", "bias", "residual"}, num_inputs),
     .infer = {infer_shape, infer::same_dtype},
     .gradient = Gradient::none(),
-    .kernels = {{"gemm", [](const PrepareArgs& a) -> Prepared { return std::unique_ptr<Kernel>(new DenseKernel(a)); }}},
+    .kernels = {{"gemm", prepare}},
     .flags = {.hidden = true},
 }};
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "backend/cpu/gemm.h"
 #include "ops/nn/linear_gradient.h"
+#include "ops/nn/matrix_product.h"
 #include "ops/nn/row_sum.h"
 
 namespace mxnet::nn {
@@ -72,33 +73,6 @@ void infer_shape(InferContext& c) {
   c.merge_in(0, known);
 }
 
-class ForwardKernel final : public Kernel {
- public:
-  ForwardKernel(std::shared_ptr<const cpu::Gemm> gemm, const cpu::GemmSpec& spec)
-      : gemm_(std::move(gemm)), bias_(spec.bias) {
-    if (gemm_->packed_b_bytes) packs.push_back({1, gemm_->packed_b_bytes, pack_kernel(gemm_, spec)});
-    cost_ns = gemm_->cost_ns;
-    scratch = gemm_->scratch_bytes;
-    team_matters = gemm_->team_matters;
-  }
-  void run(const KernelCall& call) const override {
-    gemm_->run(call.in[0], call.in[1], bias_ ? call.in[2] : nullptr, call.out[0], call.scratch);
-  }
-
- private:
-  static std::shared_ptr<const Kernel> pack_kernel(std::shared_ptr<const cpu::Gemm> gemm, const cpu::GemmSpec& spec) {
-    const auto bytes = static_cast<size_t>(spec.n * spec.k) * size_of(spec.dtype);
-    const bool team_matters = gemm->team_matters;
-    auto kernel = make_kernel([gemm = std::move(gemm)](const KernelCall& c) { gemm->pack(c.in[0], c.out[0]); },
-                              500 + static_cast<int64_t>(bytes / 4));
-    kernel->team_matters = team_matters;
-    return kernel;
-  }
-
-  std::shared_ptr<const cpu::Gemm> gemm_;
-  bool bias_;
-};
-
 // Weights are packed where that is done once for many runs; a single product is faster with them as they are.
 Prepared prepare_forward(const PrepareArgs& a) {
   const auto& p = a.as<FullyConnectedParams>();
@@ -110,7 +84,7 @@ Prepared prepare_forward(const PrepareArgs& a) {
                            .trans_b = true,
                            .bias = !p.no_bias,
                            .pack_b = a.is_unchanging(1)};
-  return std::unique_ptr<Kernel>(std::make_unique<ForwardKernel>(cpu::Gemm::prepare(spec, a.team), spec));
+  return dense_kernel(spec, a.team, 2);
 }
 
 // in: dy, x, w; out: dx, dw, db.

@@ -74,7 +74,42 @@ class ProductBackwardKernel final : public Kernel {
   std::unique_ptr<cpu::Gemm> a_, b_;
 };
 
+class DenseKernel final : public Kernel {
+ public:
+  DenseKernel(const cpu::GemmSpec& spec, int team, int bias_input, int residual_input)
+      : gemm_(cpu::Gemm::prepare(spec, team)),
+        bias_(spec.bias ? bias_input : 0),
+        residual_(spec.residual ? residual_input : 0) {
+    if (gemm_->packed_b_bytes) packs.push_back({1, gemm_->packed_b_bytes, pack_kernel(gemm_, spec)});
+    cost_ns = gemm_->cost_ns;
+    scratch = gemm_->scratch_bytes;
+    team_matters = gemm_->team_matters;
+  }
+
+  void run(const KernelCall& c) const override {
+    const auto optional = [&](int i) -> const void* { return i ? c.in[i] : nullptr; };
+    gemm_->run(c.in[0], c.in[1], optional(bias_), c.out[0], c.scratch, optional(residual_));
+  }
+
+ private:
+  static std::shared_ptr<const Kernel> pack_kernel(std::shared_ptr<const cpu::Gemm> gemm, const cpu::GemmSpec& spec) {
+    const auto bytes = static_cast<size_t>(spec.n * spec.k) * size_of(spec.dtype);
+    const bool team_matters = gemm->team_matters;
+    auto kernel = make_kernel([gemm = std::move(gemm)](const KernelCall& c) { gemm->pack(c.in[0], c.out[0]); },
+                              500 + static_cast<int64_t>(bytes / 4));
+    kernel->team_matters = team_matters;
+    return kernel;
+  }
+
+  std::shared_ptr<const cpu::Gemm> gemm_;
+  int bias_, residual_;  // inputs; 0: none
+};
+
 }  // namespace
+
+std::unique_ptr<Kernel> dense_kernel(const cpu::GemmSpec& spec, int team, int bias_input, int residual_input) {
+  return std::make_unique<DenseKernel>(spec, team, bias_input, residual_input);
+}
 
 std::unique_ptr<Kernel> product_kernel(const PrepareArgs& args, const ProductDims& dims) {
   return std::make_unique<ProductKernel>(args, dims);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Kernels of the operators that are one (batched) matrix product: dot, batch_dot, linalg_gemm2.
+// Kernels of the operators that are one (batched) matrix product: dot, batch_dot, linalg_gemm2, FullyConnected.
 #pragma once
 
 #include <memory>
@@ -19,6 +19,10 @@ struct ProductDims {
 std::unique_ptr<Kernel> product_kernel(const PrepareArgs& args, const ProductDims& dims);
 // in: dc, a, b; out: da, db. Writes or adds.
 std::unique_ptr<Kernel> product_backward_kernel(const PrepareArgs& args, const ProductDims& dims);
+
+// One product a * op(b) of a layer; in: a, b, then the others at the places given. A spec that says `pack_b` leaves b
+// to be packed once for many runs.
+std::unique_ptr<Kernel> dense_kernel(const cpu::GemmSpec& spec, int team, int bias_input, int residual_input = 0);
 
 // Gradient of the hidden operator (dc, a, b) -> (da, db), which is linear in each input.
 inline void product_backward_gradient(GradientBuilder& g, const char* forward, const char* backward) {

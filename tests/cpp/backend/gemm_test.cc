@@ -60,7 +60,10 @@ std::vector<float> run(const GemmSpec& s, const Operands& o, int team) {
   std::vector<float> c = o.c;
   std::vector<char> memory(gemm->scratch_bytes + 64);
   void* scratch = memory.data() + (64 - reinterpret_cast<uintptr_t>(memory.data()) % 64) % 64;
-  gemm->run(o.a.data(), o.b.data(), s.bias ? o.bias.data() : nullptr, c.data(), scratch,
+  std::vector<char> packed(gemm->packed_b_bytes + 64);
+  void* b = packed.data() + (64 - reinterpret_cast<uintptr_t>(packed.data()) % 64) % 64;
+  if (gemm->packed_b_bytes) gemm->pack(o.b.data(), b);
+  gemm->run(o.a.data(), gemm->packed_b_bytes ? b : o.b.data(), s.bias ? o.bias.data() : nullptr, c.data(), scratch,
             s.residual ? o.residual.data() : nullptr);
   return c;
 }
@@ -120,7 +123,7 @@ TEST_CASE("what is done with a product") {
       }());
       check([&] {
         auto t = s;
-        t.bias = true, t.activation = a, t.residual = true;
+        t.bias = true, t.activation = a, t.residual = true, t.pack_b = true;
         return t;
       }());
     }
