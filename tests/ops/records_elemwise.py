@@ -468,4 +468,8 @@ record(
         Sample([positive(rng, (3, 4)), rng.integers(0, 5, (3,)).astype(np.int32)], dict(num_outputs=2), grad=False),
     ],
     reference=lambda *arrays, num_outputs: list(arrays),
+    errors=[
+        ErrorSample([np.ones((4, 6))], dict(num_outputs=2), "num_outputs is 2 with 1 arrays"),
+        ErrorSample([np.ones(3), np.ones(3)], dict(num_outputs=1), "num_outputs is 1 with 2 arrays"),
+    ],
 )

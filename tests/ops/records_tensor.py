@@ -355,6 +355,7 @@ record(
     errors=[
         ErrorSample([np.ones((4, 6))], dict(indices=(0, 3, 1), axis=1), "rise"),
         ErrorSample([np.ones((4, 6))], dict(indices=(), sections=4, axis=1), "4 equal"),
+        ErrorSample([np.ones((4, 6))], dict(indices=None), "begin with 0"),
     ],
 )
 

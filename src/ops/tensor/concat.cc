@@ -323,11 +323,12 @@ struct SplitV2Params {
     s.field("sections", &SplitV2Params::sections, "If positive: the number of equal pieces, instead of indices.")
         .range(0, 1 << 24);
   }
-  int pieces() const { return static_cast<int>(sections > 0 ? sections : indices.rank()); }
+  int pieces() const { return static_cast<int>(sections > 0 ? sections : std::max(0, indices.rank())); }
 };
 
 std::vector<int64_t> split_begins(const SplitV2Params& p, int64_t extent, const OpDef& op) {
-  std::vector<int64_t> begins(p.indices.begin(), p.indices.end());
+  std::vector<int64_t> begins;
+  if (p.indices.rank_known()) begins.assign(p.indices.begin(), p.indices.end());
   if (p.sections > 0) {
     if (extent % p.sections) {
       fail(ErrorKind::value, op.name, ": a dimension of ", extent, " does not divide into ", p.sections,
