@@ -2,6 +2,8 @@
 // Recording scopes as a C type, and the functions of mx.autograd that are worth C++.
 #include "autograd/tape.h"
 
+#include <nanobind/stl/string.h>
+
 #include <vector>
 
 #include "autograd.h"

@@ -10,6 +10,7 @@
 #include "backend/cpu/parallel.h"
 #include "base/error.h"
 #include "ndarray/copy.h"
+#include "storage/sanitize.h"
 
 namespace mxnet {
 namespace {
@@ -21,7 +22,10 @@ void give_back(const storage::Block& block) {
 // Memory that fits is kept unless most of it would be idle.
 void make_room(storage::Block& block, size_t bytes, Device device) {
   constexpr size_t kSmall = 1 << 16;
-  if (block.data && block.capacity >= bytes && (block.capacity <= kSmall || block.capacity / 4 <= bytes)) return;
+  if (block.data && block.capacity >= bytes && (block.capacity <= kSmall || block.capacity / 4 <= bytes)) {
+    storage::limit_use(block, bytes);
+    return;
+  }
   give_back(block);
   block = {};
   block = storage::allocate(bytes, device);

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "base/error.h"
-#include "storage/storage.h"
+#include "storage/sanitize.h"
 
 namespace mxnet {
 namespace {
@@ -29,6 +29,7 @@ struct Arena {
     if (current == blocks.size() || blocks[current].capacity - used < n) next_block(n);
     void* data = static_cast<char*>(blocks[current].data) + used;
     used += n;
+    storage::limit_use(blocks[current], used);
     return data;
   }
   void next_block(size_t n) {

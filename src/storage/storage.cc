@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "base/fork.h"
 #include "storage/pool.h"
+#include "storage/sanitize.h"
 
 namespace mxnet::storage {
 namespace {
@@ -197,13 +198,17 @@ Block allocate(size_t bytes, Device device) {
   } else {
     block = allocate_from_pool(bytes, device);
   }
+  limit_use(block, block.capacity);
   poison(block);
+  limit_use(block, bytes);
   return block;
 }
 
 void release(const Block& block) {
+  limit_use(block, block.capacity);
   if (block.device.type == DeviceType::cpu_shared) return release_shared(block);
   poison(block);
+  limit_use(block, 0);
   ThreadCache* cache = nullptr;
   if (block.capacity <= kSmallBytes && block.device == Device{} && (cache = thread_cache())) {
     release_small(cache, class_of(block.capacity), block.data);

@@ -275,10 +275,29 @@ def test_second_order(op, shapes):
     "kernel,pad,stride", [((5, 5), (0, 0), (1, 1)), ((3, 3), (1, 1), (2, 2)), ((1, 1), (0, 0), (1, 1))]
 )
 def test_fast_convolutions_equal_the_reference_kernel(channels, filters, kernel, pad, stride):
+    against_float64((3, channels, 12, 13), filters, dict(kernel=kernel, pad=pad, stride=stride))
+
+
+@pytest.mark.parametrize(
+    "data,stride",
+    [
+        ((2, 40, 9, 11), (1, 1)),
+        ((3, 40, 13, 12), (2, 2)),
+        ((3, 33, 14, 15), (2, 3)),
+        ((3, 40, 70), (2,)),
+        ((2, 34, 5, 8, 9), (1, 2, 2)),
+        ((9, 35, 12, 10), (1, 1)),
+    ],
+)
+def test_convolutions_of_one_point(data, stride):
+    against_float64(data, 37, dict(kernel=(1,) * len(stride), stride=stride))
+
+
+def against_float64(data, filters, window):
     rng = np.random.default_rng(0)
-    shapes = [(3, channels, 12, 13), (filters, channels, *kernel), (filters,)]
+    shapes = [data, (filters, data[1], *window["kernel"]), (filters,)]
     arrays = [rng.standard_normal(s) for s in shapes]
-    params = dict(kernel=kernel, pad=pad, stride=stride, num_filter=filters)
+    params = dict(num_filter=filters, **window)
     results = {}
     for dtype in ("float32", "float64"):  # float64 has the reference kernel alone
         inputs = [nd.array(a, dtype=dtype) for a in arrays]

@@ -80,6 +80,7 @@ std::unique_ptr<ConvKernel> prepare_conv_fused(const ConvProblem& problem, bool 
 std::unique_ptr<ConvKernel> prepare_conv(const ConvProblem& problem, ConvPass pass, bool with_bias, int team) {
   if (auto kernel = prepare_conv_small(problem, pass, with_bias)) return kernel;
   if (auto kernel = prepare_conv_winograd(problem, pass, with_bias)) return kernel;
+  if (auto kernel = prepare_conv_pointwise(problem, pass, with_bias, team)) return kernel;
   if (auto kernel = prepare_conv_outer(problem, pass, with_bias)) return kernel;
   if (auto kernel = prepare_conv_onednn(problem, pass, with_bias, team)) return kernel;
   if (auto kernel = prepare_conv_half(problem, pass, with_bias, team)) return kernel;
