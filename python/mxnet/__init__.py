@@ -28,7 +28,8 @@ _LAZY = {
     "lr_scheduler": "lr_scheduler", "callback": "callback", "model": "model", "monitor": "monitor", "mon": "monitor",
     "name": "name", "attribute": "attribute", "executor": "executor", "test_utils": "test_utils", "util": "util",
     "contrib": "contrib", "amp": "contrib.amp", "runtime": "runtime", "profiler": "profiler",
-    "visualization": "visualization", "viz": "visualization",
+    "visualization": "visualization", "viz": "visualization", "module": "module", "mod": "module",
+    "executor_manager": "executor_manager",
     "error": "error",
 }
 _FROM = {"AttrScope": "attribute", "is_np_array": "util", "is_np_shape": "util", "np_array": "util", "np_shape": "util",

@@ -2,6 +2,8 @@
 """Executors: symbols bound to arrays, with `forward` and `backward`."""
 from __future__ import annotations
 
+from math import prod
+
 import numpy as np
 
 from . import ndarray as nd
@@ -76,7 +78,7 @@ class Executor:
 
         Operators then run one by one. `None` ends it.
         """
-        self._monitor = callback
+        self._monitor = None if callback is None else (callback, monitor_all)
         self._handle.set_monitor(callback, bool(monitor_all))
 
     # ---- arrays by name
@@ -120,7 +122,10 @@ class Executor:
                     raise ValueError(f'Find name "{name}" that is not in the {kind}')
 
     def reshape(self, partial_shaping=False, allow_up_sizing=False, **kwargs):
-        """An executor for other input shapes; arrays whose shape does not change, and their gradients, are shared."""
+        """An executor for other input shapes, with the monitor of this one.
+
+        Arrays whose shape does not change, and their gradients, are shared; smaller ones use the old ones' memory.
+        """
         shapes, _, states = self._symbol.infer_shape(**kwargs)
         if shapes is None:
             raise ValueError("reshape: the shapes given do not decide all others")
@@ -132,18 +137,23 @@ class Executor:
                 raise AssertionError(f"Shape of unspecified array arg:{name} changed. This can cause the new executor "
                                      "to not share parameters with the old one. Please check for error in network. "
                                      "If this is intended, set partial_shaping=True to suppress this warning.")
-            if int(np.prod(shape)) > array.size and not allow_up_sizing:
+            if prod(shape) <= array.size:
+                return _window(array, shape)
+            if not allow_up_sizing:
                 raise AssertionError(f"New shape of arg:{name} larger than original. First making a big executor and "
                                      "then down sizing it is more efficient than the reverse. If you really want to "
                                      "up size, set allow_up_sizing=True to enable allocation of new arrays.")
-            return nd.zeros(shape, ctx=self._ctx, dtype=array.dtype)
+            return nd.zeros(shape, ctx=array.context, dtype=array.dtype)
 
         args, grads = [], []
         for name, array, grad, shape in zip(self._arg_names, self.arg_arrays, self.grad_arrays, shapes):
             args.append(fit(name, array, shape, name in kwargs))
             grads.append(fit(name, grad, shape, name in kwargs))
         aux = [fit(name, array, shape, False) for name, array, shape in zip(self._aux_names, self.aux_arrays, states)]
-        return Executor(self._symbol, self._ctx, args, grads, self._grad_req, aux, self._group2ctx)
+        executor = Executor(self._symbol, self._ctx, args, grads, self._grad_req, aux, self._group2ctx)
+        if self._monitor is not None:
+            executor.set_monitor_callback(*self._monitor)
+        return executor
 
     def debug_str(self):
         """The graph as text."""
@@ -229,23 +239,49 @@ def simple_bind(symbol, ctx, grad_req, type_dict, group2ctx, shared_arg_names, s
                 if all(k is not None for k in arg_types + aux_types):
                     break
     reqs = _requests(names, grad_req)
-    shared = dict(shared_exec.arg_dict) if shared_exec is not None else {}
-    shared_grads = dict(shared_exec.grad_dict) if shared_exec is not None else {}
-    shared_aux = dict(shared_exec.aux_dict) if shared_exec is not None else {}
+    contexts = _argument_contexts(symbol, names + states, ctx, group2ctx)
 
-    def make(pool, name, shape, kind):
+    def make(pool, prefix, name, shape, kind):
         kind = np.float32 if kind is None else kind
         old = pool.get(name)
-        if old is not None and old.shape == tuple(shape) and old.dtype == kind \
-                and (shared_arg_names is None or name in shared_arg_names):
+        shares = shared_arg_names is None or name in shared_arg_names or name in states
+        if old is not None and old.shape == tuple(shape) and old.dtype == kind and shares:
             return old
-        return nd.zeros(shape, ctx=ctx, dtype=kind)
+        if shared_buffer is None or shares:
+            return nd.zeros(shape, ctx=contexts[name], dtype=kind)
+        return _from_buffer(shared_buffer, prefix + name, shape, contexts[name], kind)
 
-    args = [make(shared, *item) for item in zip(names, arg_shapes, arg_types)]
-    grads = [make(shared_grads, name, shape, kind) if req != "null" else None
+    pools = ({}, {}, {}) if shared_exec is None else \
+        (shared_exec.arg_dict, shared_exec.grad_dict, shared_exec.aux_dict)
+    args = [make(pools[0], "", *item) for item in zip(names, arg_shapes, arg_types)]
+    grads = [make(pools[1], "grad of ", name, shape, kind) if req != "null" else None
              for name, shape, kind, req in zip(names, arg_shapes, arg_types, reqs)]
-    aux = [make(shared_aux, *item) for item in zip(states, aux_shapes, aux_types)]
+    aux = [make(pools[2], "", *item) for item in zip(states, aux_shapes, aux_types)]
     return Executor(symbol, ctx, args, grads, reqs, aux, group2ctx)
+
+
+def _window(array, shape):
+    """The first elements of an array, in another shape."""
+    return array.reshape((-1,))[:prod(shape)].reshape(shape)
+
+
+def _from_buffer(buffer, name, shape, ctx, dtype):
+    """An array in the memory that `buffer` has under a name; larger ones replace it there."""
+    old = buffer.get(name)
+    if old is None or old.size < prod(shape) or old.dtype != dtype:
+        buffer[name] = old = nd.zeros(shape, ctx=ctx, dtype=dtype)
+        return old
+    return old if old.shape == tuple(shape) else _window(old, shape)
+
+
+def _argument_contexts(symbol, names, ctx, group2ctx):
+    """The device of each argument: that of its `ctx_group`, or `ctx`."""
+    contexts = dict.fromkeys(names, ctx)
+    if group2ctx:
+        for name, attrs in symbol.attr_dict().items():
+            if name in contexts and attrs.get("ctx_group") in group2ctx:
+                contexts[name] = group2ctx[attrs["ctx_group"]]
+    return contexts
 
 
 def _complete(shape):

@@ -4,7 +4,7 @@
 import importlib as _importlib
 
 _LAZY = {"amp": ".amp", "ndarray": "..ndarray.contrib", "nd": "..ndarray.contrib", "symbol": "..symbol.contrib",
-         "sym": "..symbol.contrib"}
+         "sym": "..symbol.contrib", "svrg_optimization": ".svrg_optimization"}
 
 
 def __getattr__(name):
