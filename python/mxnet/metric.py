@@ -140,7 +140,8 @@ class EvalMetric:
         self.sum_metric = 0.0
 
     def _add(self, total, count):
-        """Add to the local and the global sum."""
+        """Add to the local and the global sum, which are Python's or of double precision."""
+        total = total if isinstance(total, int) else float(total)
         self.sum_metric += total
         self.num_inst += count
         self.global_sum_metric += total

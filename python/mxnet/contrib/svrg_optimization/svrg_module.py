@@ -21,6 +21,9 @@ class SVRGModule(Module):
     update_freq : int
         How many epochs a snapshot serves, 1 or more.
 
+    Each snapshot begins with a fresh sum, and a last batch that is filled up counts like the others; 1.9.1 kept part of
+    the mean gradient of the snapshot before, and divided by less than the number of batches it had added up.
+
     The other parameters are those of Module. A key-value store sums what several devices have corrected.
     """
 
