@@ -58,7 +58,7 @@ def signature(op, array, extra):
         parameters += [f"{safe(name)}: {array} | None = ..." for name in op["inputs"]]
     taken = {"data"} if op["variadic"] else set(op["inputs"])
     for param in op["params"]:
-        if param["name"] not in taken and param["name"] != op.get("variadic_param"):
+        if param["name"] not in {*taken, "*", op.get("variadic_param")}:
             parameters.append(f"{safe(param['name'])}: {python_type(param['type'])} = ...")
     return parameters + extra
 

@@ -78,9 +78,11 @@ def grad(heads, variables, head_grads=None, retain_graph=None, create_graph=Fals
 
 
 def get_symbol(x):
-    """The recorded computation of `x` as a Symbol; unnamed inputs become variables var0, var1, ..."""
-    from .symbol import _symbol_of_tape
-    return _symbol_of_tape(x)
+    """The recorded computation of `x` as a Symbol. Variables (arrays with a gradient) are called var0, var1, ..., other
+    inputs null0, null1, ...; hybridized blocks appear as their operators. Raises MXNetError where a `Function` or a
+    custom operator took part."""
+    from .symbol import Symbol
+    return Symbol(_ext.recorded_symbol(x))
 
 
 class Function:

@@ -56,7 +56,7 @@ class Executor:
             target[:] = value
         self._handle.forward(bool(is_train))
         fresh = self._handle.outputs()
-        if any(old.shape != new.shape for old, new in zip(self.outputs, fresh)):
+        if any(old is None or old.shape != new.shape for old, new in zip(self.outputs, fresh)):
             self.outputs = fresh
         return self.outputs
 

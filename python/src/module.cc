@@ -8,6 +8,7 @@
 #include "backend/cpu/isa.h"
 #include "cached_op.h"
 #include "convert.h"
+#include "custom.h"
 #include "dlpack.h"
 #include "ndarray.h"
 #include "ndarray/serialize.h"
@@ -55,7 +56,7 @@ nb::dict describe_op(const std::string& name) {
   out["doc"] = op.doc;
   out["aliases"] = op.aliases;
   out["inputs"] = op.inputs.names;
-  out["variadic"] = op.inputs.is_variadic();
+  out["variadic"] = op.inputs.is_variadic() || (op.inputs.names.empty() && op.inputs.names_of);
   out["variadic_param"] = op.inputs.variadic_param;
   out["variable_inputs"] = static_cast<bool>(op.inputs.count);
   out["mutated"] = op.inputs.mutated;
@@ -188,6 +189,7 @@ void bind_runtime(nb::module_& m) {
       Engine::get().shutdown();
     }
     Engine::drain_deferred();
+    release_custom();
   });
   m.def("pending", [] { return Engine::get().pending(); });
   m.def("seed", [](uint64_t seed) { random::seed(seed); });
@@ -238,6 +240,7 @@ NB_MODULE(_ext, m) {
   bind_arrays(m);
   bind_runtime(m);
   bind_autograd(m);
+  bind_custom(m);
   bind_dlpack(m);
   bind_sparse(m);
   bind_symbol(m);

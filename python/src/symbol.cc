@@ -10,6 +10,8 @@
 #include <nanobind/stl/vector.h>
 
 #include "executor/gradient_pass.h"
+#include "executor/history.h"
+#include "ndarray.h"
 #include "symbol/infer.h"
 #include "symbol/symbol.h"
 
@@ -162,6 +164,8 @@ void bind_symbol(nb::module_& m) {
       .def("infer_shape", &infer_shape)
       .def("infer_type", &infer_type)
       .def("gradient", &gradient);
+  m.def("recorded_symbol",
+        [](nb::handle array) { return recorded_symbol(expect_ndarray(array.ptr(), "get_symbol: x")); });
 }
 
 }  // namespace mxnet::python

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "autograd/composite.h"
 #include "autograd/node.h"
 #include "base/error.h"
 #include "operator/invoke.h"
@@ -18,6 +19,18 @@ thread_local TraceHook trace_hook = nullptr;
 bool any_active(std::span<const NDArray* const> in) {
   return std::any_of(in.begin(), in.end(), [](const NDArray* a) { return active_entry(*a) != nullptr; });
 }
+
+// A traced graph shows a composite, not what it runs.
+class HookPause {
+ public:
+  HookPause() : hook_(std::exchange(trace_hook, nullptr)) {}
+  ~HookPause() { trace_hook = hook_; }
+  HookPause(const HookPause&) = delete;
+  HookPause& operator=(const HookPause&) = delete;
+
+ private:
+  TraceHook hook_;
+};
 
 void attach_outputs(const Ref<TapeNode>& node, std::span<NDArray> out) {
   for (size_t i = 0; i < node->visible; ++i) {
@@ -138,7 +151,10 @@ void call_as_given(const OpDef& op, const Ref<Params>& params, std::span<const N
       if (!a.is_none()) check_writable(a, op.name.c_str());
     }
   }
-  if (!recording || out.empty() || !any_active(in)) {
+  if (is_composite(op)) [[unlikely]] {
+    const HookPause pause;
+    run_composite(op, params, in, out, device);
+  } else if (!recording || out.empty() || !any_active(in)) {
     invoke(op, params, in, out, options);
   } else if (op.outputs.residuals == 0) {
     invoke(op, params, in, out, options);

@@ -8,6 +8,7 @@
 #include "autograd/tape.h"
 #include "base/observe.h"
 #include "base/small_array.h"
+#include "executor/history.h"
 #include "executor/interpret.h"
 #include "operator/invoke.h"
 
@@ -16,7 +17,7 @@ namespace mxnet {
 namespace {
 
 // The tape's record of one call: holds the frame until it dies.
-class CachedStep final : public autograd::CustomStep {
+class CachedStep final : public GraphStep {
  public:
   CachedStep(Ref<Plan> plan, std::span<const NDArray* const> inputs, std::span<const NDArray> outputs,
              Plan::Frame frame, std::string name)
@@ -27,6 +28,8 @@ class CachedStep final : public autograd::CustomStep {
   ~CachedStep() override { plan_->return_frame(std::move(frame_.memory)); }
 
   std::string name() const override { return name_; }
+  const std::vector<Entry>& heads() const override { return plan_->heads(); }
+  const std::vector<Ref<Node>>& variables() const override { return plan_->variables(); }
 
   void backward(std::span<const NDArray> heads, std::span<NDArray> grads, std::span<const Req> req) override {
     std::vector<Head> kinds;

@@ -15,8 +15,8 @@ namespace {
 // Sets the thread's flags for a scope.
 class ModeScope {
  public:
-  explicit ModeScope(bool training)
-      : recording_(autograd::set_recording(false)), training_(autograd::set_training(training)) {}
+  explicit ModeScope(bool training, bool recording = false)
+      : recording_(autograd::set_recording(recording)), training_(autograd::set_training(training)) {}
   ~ModeScope() {
     autograd::set_recording(recording_);
     autograd::set_training(training_);
@@ -72,10 +72,10 @@ void Executor::allocate_outputs() {
   outputs_.assign(plans_.heads().size(), NDArray());
   const std::vector<Entry> heads = plans_.heads_with_casts(known);
   const GraphSpecs specs = infer_graph(heads, known);
-  if (!plans_.plannable()) return;
   for (size_t i = 0; i < outputs_.size(); ++i) {
     const TensorSpec& spec = specs.at(heads[i]);
     if (!is_known(spec)) {
+      if (!plans_.plannable()) continue;  // data may tell
       fail(ErrorKind::value, "bind: the shape of output ", plans_.heads()[i].node->name, " does not follow");
     }
     outputs_[i] = NDArray::zeros(spec.shape, spec.dtype, device_);
@@ -125,23 +125,56 @@ void Executor::forward(bool training) {
 
 void Executor::forward_watched(bool training) {
   drop_frame();
-  const ModeScope mode(training);
-  std::unordered_map<const Node*, NDArray> feed;
-  for (size_t i = 0; i < inputs_.size(); ++i) feed[plans_.variables()[i]] = inputs_[i];
-  const auto results = interpret(plans_.heads(), feed, device_, monitor_ ? &*monitor_ : nullptr);
+  recorded_.clear();
+  std::vector<NDArray> results;
+  if (training && !plans_.plannable()) {
+    results = record(training);
+    recorded_ = results;
+  } else {
+    const ModeScope mode(training);
+    std::unordered_map<const Node*, NDArray> feed;
+    for (size_t i = 0; i < inputs_.size(); ++i) feed[plans_.variables()[i]] = inputs_[i];
+    results = interpret(plans_.heads(), feed, device_, monitor_ ? &*monitor_ : nullptr);
+  }
   for (size_t i = 0; i < results.size(); ++i) {
     if (outputs_[i].is_none() || outputs_[i].shape() != results[i].shape())
-      outputs_[i] = results[i];
+      outputs_[i] = results[i].detached();
     else
       outputs_[i].copy_from(results[i]);
   }
 }
 
+// The outputs, on a tape whose variables write to the bound gradients.
+std::vector<NDArray> Executor::record(bool training) {
+  const ModeScope mode(training, true);
+  std::unordered_map<const Node*, NDArray> feed;
+  for (size_t i = 0; i < inputs_.size(); ++i) {
+    NDArray variable = inputs_[i].detached();
+    if (req_[i] != Req::null) {
+      const auto req = req_[i] == Req::add ? autograd::GradReq::add : autograd::GradReq::write;
+      autograd::mark_variable(variable, gradients_[i], req);
+    }
+    feed[plans_.variables()[i]] = std::move(variable);
+  }
+  return interpret(plans_.heads(), feed, device_, monitor_ ? &*monitor_ : nullptr);
+}
+
+void Executor::backward_recorded(std::span<const NDArray> head_gradients, std::span<const Head> kinds) {
+  const std::vector<NDArray> results = recorded_.empty() ? record(trained_) : recorded_;
+  std::vector<NDArray> heads, gradients;
+  for (size_t i = 0; i < results.size(); ++i) {
+    if (kinds[i] == Head::none || !autograd::in_graph(results[i])) continue;
+    heads.push_back(results[i]);
+    gradients.push_back(head_gradients[i]);
+  }
+  autograd::BackwardOptions options;
+  options.retain_graph = true;
+  options.training = trained_;
+  if (!heads.empty()) autograd::backward(heads, gradients, options);
+}
+
 void Executor::backward(std::span<const NDArray> head_gradients) {
   const observe::Span span(observe::kCalls, [] { return observe::call("Executor.backward"); });
-  if (!plans_.plannable()) {
-    fail(ErrorKind::not_supported, "backward: the graph has outputs whose extents depend on data; use autograd");
-  }
   std::vector<Head> kinds;
   std::vector<NDArray> heads(outputs_.size());
   for (size_t i = 0; i < outputs_.size(); ++i) {
@@ -159,6 +192,7 @@ void Executor::backward(std::span<const NDArray> head_gradients) {
   }
   const std::vector<uint8_t> wanted = needs();
   if (std::find(wanted.begin(), wanted.end(), 1) == wanted.end()) return;
+  if (!plans_.plannable()) return backward_recorded(heads, kinds);
   const Ref<Plan> plan = plan_ ? plan_ : plans_.find(pointers(), trained_, true, wanted);
   plan->run_backward({inputs_, outputs_, heads, kinds, gradients_, req_, plan_ ? &frame_ : nullptr});
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // A graph bound to arrays: forward writes the outputs it was bound with, backward the gradients. Plans run it, unless a
-// monitor watches: then operators run one by one.
+// monitor watches or no plan can hold the graph: then operators run one by one, and the tape gives the gradients.
 #pragma once
 
 #include <optional>
@@ -33,6 +33,8 @@ class Executor {
   std::vector<uint8_t> needs() const;
   void allocate_outputs();
   void forward_watched(bool training);
+  std::vector<NDArray> record(bool training);
+  void backward_recorded(std::span<const NDArray> head_gradients, std::span<const Head> kinds);
   void drop_frame();
 
   PlanCache plans_;
@@ -43,6 +45,7 @@ class Executor {
   bool trained_ = false;  // mode of the last forward
   Ref<Plan> plan_;        // of the last training forward, with its frame
   Plan::Frame frame_;
+  std::vector<NDArray> recorded_;  // results of the last training forward of a graph that no plan can hold
 
  public:
   ~Executor() { drop_frame(); }

@@ -4,6 +4,7 @@
 #include <unordered_map>
 #include <unordered_set>
 
+#include "autograd/composite.h"
 #include "operator/gradient.h"
 
 namespace mxnet {
@@ -184,6 +185,10 @@ std::vector<Entry> make_gradients(const GradientRequest& request) { return Gradi
 
 bool is_loss_head(const Entry& head) {
   if (head.node->is_variable()) return false;
+  if (autograd::is_composite(*head.node->op)) {
+    const auto is_loss = autograd::composite_of(*head.node->op).is_loss;
+    return is_loss && is_loss(*head.node->params);
+  }
   const Gradient& gradient = head.node->op->gradient;
   return gradient.is_zero || (gradient.fn && !gradient.reads_heads);
 }

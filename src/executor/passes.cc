@@ -5,6 +5,7 @@
 #include <array>
 #include <string>
 
+#include "autograd/composite.h"
 #include "executor/rebuild.h"
 #include "ops/nn/rnn.h"
 
@@ -150,6 +151,8 @@ std::vector<Entry> split_rnn_parameters(std::span<const Entry> heads, const Grap
     return make_node(split, rnn->params, rnn->name, std::move(inputs));
   });
 }
+
+bool can_plan(const OpDef& op) { return !op.data_shape && !autograd::is_composite(op); }
 
 bool reads_only_shape(const Node& node) {
   return node.op && (node.op->name == "zeros_like" || node.op->name == "ones_like");

@@ -33,6 +33,9 @@ std::vector<Entry> split_rnn_parameters(std::span<const Entry> heads, const Grap
 // given graph that come before the node that it stands for.
 std::vector<Entry> replace_nodes(std::span<const Entry> heads, const std::function<Ref<Node>(const Node&)>& replace);
 
+// False for operators that no plan can hold: extents that only data tells, composites.
+bool can_plan(const OpDef& op);
+
 // True for zeros_like and ones_like: of their input only the shape matters.
 bool reads_only_shape(const Node& node);
 

@@ -142,6 +142,7 @@ bool OpDef::is_mutated(const Params& p, int i) const {
 
 bool OpDef::is_auxiliary(const Params& p, int i) const {
   if (inputs.auxiliary.empty()) return false;
+  if (inputs.auxiliary[0] == "*") return is_mutated(p, i);  // all that it writes
   return std::find(inputs.auxiliary.begin(), inputs.auxiliary.end(), input_name(p, i)) != inputs.auxiliary.end();
 }
 

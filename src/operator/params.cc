@@ -196,14 +196,21 @@ void ParamSchema::finish(std::string_view op, Params& params) const {
   params.key_ = key.take();
 }
 
+// A field named "*" takes what is not declared, as a list of pairs of name and value.
 Ref<Params> ParamSchema::parse(std::string_view op, const ParamMap& given) const {
   if (given.empty() && defaults_) return defaults_;
   Ref<Params> params = create();
   std::vector<bool> seen(fields_.size());
+  const int rest = find("*");
+  ParamList undeclared;
   for (const auto& [name, value] : given) {
     const int i = find(name);
-    if (i < 0) {
+    if (i < 0 || i == rest) {
       if (ignores(name)) continue;
+      if (rest >= 0) {
+        undeclared.push_back(ParamList{name, value});
+        continue;
+      }
       std::string known;
       for (const ParamField& field : fields_) known += (known.empty() ? "" : ", ") + field.name;
       fail(ErrorKind::type, op, ": there is no parameter ", name, "; it takes ", known.empty() ? "none" : known);
@@ -211,6 +218,7 @@ Ref<Params> ParamSchema::parse(std::string_view op, const ParamMap& given) const
     set(op, *params, i, value);
     seen[i] = true;
   }
+  if (!undeclared.empty()) set(op, *params, rest, undeclared);
   for (size_t i = 0; i < fields_.size(); ++i) {
     if (fields_[i].is_required && !seen[i]) {
       fail(ErrorKind::type, op, ": parameter ", fields_[i].name, " (", fields_[i].type, ") is required");
@@ -223,7 +231,15 @@ Ref<Params> ParamSchema::parse(std::string_view op, const ParamMap& given) const
 std::vector<std::pair<std::string, std::string>> ParamSchema::to_text(const Params& params) const {
   std::vector<std::pair<std::string, std::string>> out;
   for (const ParamField& field : fields_) {
-    out.emplace_back(field.name, param_text(field.get(params.raw())));
+    const ParamValue value = field.get(params.raw());
+    if (field.name != "*") {
+      out.emplace_back(field.name, param_text(value));
+      continue;
+    }
+    for (const ParamValue& pair : std::get<ParamList>(value)) {
+      const auto& item = std::get<ParamList>(pair);
+      out.emplace_back(std::get<std::string>(item[0]), param_text(item[1]));
+    }
   }
   return out;
 }

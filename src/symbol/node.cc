@@ -4,6 +4,8 @@
 #include <array>
 #include <unordered_set>
 
+#include "autograd/composite.h"
+
 namespace mxnet {
 
 Node::~Node() {
@@ -26,6 +28,11 @@ std::string Node::output_name(int i) const {
   if (!op) return name;
   const int visible = num_outputs();
   if (i >= visible) return name + "_hidden" + std::to_string(i);
+  if (autograd::is_composite(*op)) {
+    if (const auto names = autograd::composite_of(*op).output_names) {
+      return name + "_" + names(*params)[static_cast<size_t>(i)];
+    }
+  }
   const auto& names = op->outputs.names;
   if (i < static_cast<int>(names.size())) return name + "_" + names[static_cast<size_t>(i)];
   return visible == 1 ? name + "_output" : name + "_output" + std::to_string(i);

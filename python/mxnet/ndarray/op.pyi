@@ -197,6 +197,16 @@ def CuDNNBatchNorm(
     max_calib_range: Read by quantization. (float or None, default None)
     """
 
+def Custom(
+    *data: NDArray, op_type: str = ..., out: NDArray | Sequence[NDArray] | None = ..., name: str | None = ...,
+    **kwargs: Any,
+) -> Any:
+    """Applies an operator that the program registered with mx.operator.register.
+
+    op_type: The name that the operator was registered with. (string, required)
+    *: Arguments for the constructor of the operator's CustomOpProp, as text. (keywords, default ())
+    """
+
 def Deconvolution(
     data: NDArray | None = ..., weight: NDArray | None = ..., bias: NDArray | None = ...,
     kernel: int | Sequence[int] = ..., stride: int | Sequence[int] = ..., dilate: int | Sequence[int] = ...,

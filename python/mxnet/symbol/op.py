@@ -116,6 +116,9 @@ _functions = {}
 
 def function(registered, public=None, module="mxnet.symbol"):
     """The symbol function of a registered name; AttributeError if there is none."""
+    if registered == "Custom":
+        from ..operator import _custom_on_symbols
+        return _custom_on_symbols
     key = (registered, public)
     found = _functions.get(key)
     if found is None:

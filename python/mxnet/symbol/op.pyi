@@ -195,6 +195,15 @@ def CuDNNBatchNorm(
     max_calib_range: Read by quantization. (float or None, default None)
     """
 
+def Custom(
+    *data: Symbol, op_type: str = ..., name: str | None = ..., attr: dict[str, str] | None = ..., **kwargs: Any,
+) -> Symbol:
+    """Applies an operator that the program registered with mx.operator.register.
+
+    op_type: The name that the operator was registered with. (string, required)
+    *: Arguments for the constructor of the operator's CustomOpProp, as text. (keywords, default ())
+    """
+
 def Deconvolution(
     data: Symbol | None = ..., weight: Symbol | None = ..., bias: Symbol | None = ...,
     kernel: int | Sequence[int] = ..., stride: int | Sequence[int] = ..., dilate: int | Sequence[int] = ...,

@@ -387,3 +387,31 @@ def test_mark_variables():
     np.testing.assert_array_equal(g.asnumpy(), [4, 4])
     with pytest.raises(mx.MXNetError):
         autograd.mark_variables([x], [nd.zeros((3,))])
+
+
+def test_get_symbol():
+    a, b = nd.array([[1.0, 2], [3, 4]]), nd.array([[1.0, 0], [2, 1]])
+    a.attach_grad()
+    with autograd.record():
+        first, second = nd.split(nd.dot(a, b) + a * 2, num_outputs=2)
+        out = first * second
+    symbol = autograd.get_symbol(out)
+    assert symbol.list_arguments() == ["var0", "null0"]
+    assert symbol.list_outputs() == ["node_4_output"]
+    again = symbol.bind(mx.cpu(), {"var0": a, "null0": b}).forward()[0]
+    np.testing.assert_array_equal(again.asnumpy(), out.asnumpy())
+    assert autograd.get_symbol(a).list_arguments() == ["var0"]
+    with pytest.raises(TypeError, match="NDArray"):
+        autograd.get_symbol(3)
+
+
+def test_get_symbol_of_a_hybridized_block():
+    block = mx.gluon.nn.Dense(2, activation="relu")
+    block.initialize()
+    block.hybridize()
+    x = nd.ones((3, 4))
+    with autograd.record():
+        out = (block(x) * 2).sum()
+    symbol = autograd.get_symbol(out)
+    operators = [name for name in symbol.get_internals().list_outputs() if name.endswith("_output")]
+    assert len(operators) == 4 and symbol.list_arguments()[0].startswith("null")
