@@ -42,8 +42,13 @@ class Oracle:
 
     def ask(self, call):
         if self.process is None or self.process.poll() is not None:
+            elsewhere = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}  # which may name this package
             self.process = subprocess.Popen(
-                [PYTHON, str(WORKER)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+                [PYTHON, str(WORKER)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                env=elsewhere,
             )
         data = pickle.dumps(call, protocol=4)
         self.process.stdin.write(struct.pack("<q", len(data)) + data)

@@ -1531,6 +1531,66 @@ def lamb_update_phase2(
     upper_bound: Largest norm of the weight; negative: none. (float, default -1.0)
     """
 
+def linalg_det(
+    A: Symbol | None = ..., name: str | None = ..., attr: dict[str, str] | None = ..., **kwargs: Any,
+) -> Symbol:
+    """Determinants. The gradient of a singular matrix is zero.
+
+    Shapes: A (..., n, n), output (...), or (1,) for one matrix.
+    """
+
+def linalg_extractdiag(
+    A: Symbol | None = ..., offset: int = ..., name: str | None = ..., attr: dict[str, str] | None = ...,
+    **kwargs: Any,
+) -> Symbol:
+    """A diagonal of each matrix.
+
+    Shapes: A (..., n, n), output (..., n - |offset|).
+
+    offset: Which diagonal: 0 the main one, above it positive, below it negative. (int, default 0)
+    """
+
+def linalg_extracttrian(
+    A: Symbol | None = ..., offset: int = ..., lower: bool = ..., name: str | None = ...,
+    attr: dict[str, str] | None = ..., **kwargs: Any,
+) -> Symbol:
+    """A triangle of each matrix as a vector: a lower one row by row, an upper one column by column.
+
+    Shapes: A (..., n, n), output (..., k (k + 1) / 2) with k = n - |offset|.
+
+    offset: The diagonal that bounds the triangle. One above the main diagonal bounds an upper triangle, one below
+        it a lower one, whatever `lower` says. (int, default 0)
+    lower: For offset 0: whether the triangle is the lower one. (boolean, default True)
+    """
+
+def linalg_gelqf(
+    A: Symbol | None = ..., name: str | None = ..., attr: dict[str, str] | None = ..., **kwargs: Any,
+) -> Symbol:
+    """LQ decompositions A = L Q: L is lower triangular, the rows of Q are orthonormal. Elements on the diagonal of L
+    may be negative.
+
+    Shapes: A (..., m, n) with m <= n; outputs Q (..., m, n) and L (..., m, m). The gradient needs matrices of
+    full rank.
+    """
+
+def linalg_gemm(
+    A: Symbol | None = ..., B: Symbol | None = ..., C: Symbol | None = ..., transpose_a: bool = ...,
+    transpose_b: bool = ..., alpha: float = ..., beta: float = ..., axis: int = ..., name: str | None = ...,
+    attr: dict[str, str] | None = ..., **kwargs: Any,
+) -> Symbol:
+    """alpha times the product of matrices that lie in the last two axes (or in `axis` and the last one), plus beta
+    times C.
+
+    Shapes: A (..., m, k), B (..., k, n) with equal leading axes, C and output (..., m, n); transposed operands
+    are (..., k, m) and (..., n, k).
+
+    transpose_a: Whether the first matrices are transposed. (boolean, default False)
+    transpose_b: Whether the second matrices are transposed. (boolean, default False)
+    alpha: Multiplies the product. (double, default 1.0)
+    beta: Multiplies C. (double, default 1.0)
+    axis: The axis of matrix rows; columns are the last. (int, default -2)
+    """
+
 def linalg_gemm2(
     A: Symbol | None = ..., B: Symbol | None = ..., transpose_a: bool = ..., transpose_b: bool = ...,
     alpha: float = ..., axis: int = ..., name: str | None = ..., attr: dict[str, str] | None = ..., **kwargs: Any,
@@ -1544,6 +1604,135 @@ def linalg_gemm2(
     transpose_b: Whether the second matrices are transposed. (boolean, default False)
     alpha: Multiplies the product. (double, default 1.0)
     axis: The axis of matrix rows; columns are the last. (int, default -2)
+    """
+
+def linalg_inverse(
+    A: Symbol | None = ..., name: str | None = ..., attr: dict[str, str] | None = ..., **kwargs: Any,
+) -> Symbol:
+    """Inverses. A singular matrix is an error when the result is waited for.
+
+    Shapes: A (..., n, n), output the same.
+    """
+
+def linalg_makediag(
+    A: Symbol | None = ..., offset: int = ..., name: str | None = ..., attr: dict[str, str] | None = ...,
+    **kwargs: Any,
+) -> Symbol:
+    """Matrices that are zero but for one diagonal.
+
+    Shapes: A (..., k), output (..., n, n) with n = k + |offset|.
+
+    offset: Which diagonal: 0 the main one, above it positive, below it negative. (int, default 0)
+    """
+
+def linalg_maketrian(
+    A: Symbol | None = ..., offset: int = ..., lower: bool = ..., name: str | None = ...,
+    attr: dict[str, str] | None = ..., **kwargs: Any,
+) -> Symbol:
+    """Triangular matrices of vectors, as extracttrian gives them.
+
+    Shapes: A (..., k (k + 1) / 2), output (..., n, n) with n = k + |offset|.
+
+    offset: The diagonal that bounds the triangle. One above the main diagonal bounds an upper triangle, one below
+        it a lower one, whatever `lower` says. (int, default 0)
+    lower: For offset 0: whether the triangle is the lower one. (boolean, default True)
+    """
+
+def linalg_potrf(
+    A: Symbol | None = ..., lower: bool = ..., name: str | None = ..., attr: dict[str, str] | None = ...,
+    **kwargs: Any,
+) -> Symbol:
+    """Cholesky factors: A = L L^T with L lower triangular, or A = U^T U with U upper triangular if lower is false.
+    Only that triangle of A is read. A matrix that is not positive definite is an error when the result is waited
+    for.
+
+    The gradient is that of symmetric matrices: half of an off-diagonal element's goes to its mirror image.
+
+    Shapes: A (..., n, n), output the same. The gradient: Murray, Differentiation of the Cholesky decomposition,
+    2016.
+
+    lower: Whether the factor is lower triangular. (boolean, default True)
+    """
+
+def linalg_potri(
+    A: Symbol | None = ..., lower: bool = ..., name: str | None = ..., attr: dict[str, str] | None = ...,
+    **kwargs: Any,
+) -> Symbol:
+    """Inverses of the matrices whose Cholesky factors are given: (A A^T)^-1, or (A^T A)^-1 if lower is false.
+
+    Shapes: A (..., n, n), triangular; output the same.
+
+    lower: Whether the factor is lower triangular. (boolean, default True)
+    """
+
+def linalg_slogdet(
+    A: Symbol | None = ..., name: str | None = ..., attr: dict[str, str] | None = ..., **kwargs: Any,
+) -> Symbol:
+    """Sign of the determinant and logarithm of its size: 0 and -inf for a singular matrix, whose gradient is zero.
+
+    Shapes: A (..., n, n), outputs (...), or (1,) for one matrix.
+    """
+
+def linalg_sumlogdiag(
+    A: Symbol | None = ..., name: str | None = ..., attr: dict[str, str] | None = ..., **kwargs: Any,
+) -> Symbol:
+    """Sum of the logarithms of the diagonal elements.
+
+    Shapes: A (..., n, n), output (...), or (1,) for one matrix.
+    """
+
+def linalg_syevd(
+    A: Symbol | None = ..., name: str | None = ..., attr: dict[str, str] | None = ..., **kwargs: Any,
+) -> Symbol:
+    """Eigenvectors and eigenvalues of symmetric matrices: A = U^T diag(L) U. Only the lower triangle of A is read.
+    Eigenvalues ascend; the rows of U are the eigenvectors, each with its largest element positive.
+
+    Shapes: A (..., n, n); outputs U (..., n, n) and L (..., n). The gradient with respect to U needs distinct
+    eigenvalues.
+    """
+
+def linalg_syrk(
+    A: Symbol | None = ..., transpose: bool = ..., alpha: float = ..., name: str | None = ...,
+    attr: dict[str, str] | None = ..., **kwargs: Any,
+) -> Symbol:
+    """alpha A A^T, or alpha A^T A with transpose.
+
+    Shapes: A (..., m, n), output (..., m, m), or (..., n, n) with transpose.
+
+    transpose: Whether the product is A^T A rather than A A^T. (boolean, default False)
+    alpha: Multiplies the product. (double, default 1.0)
+    """
+
+def linalg_trmm(
+    A: Symbol | None = ..., B: Symbol | None = ..., transpose: bool = ..., rightside: bool = ...,
+    lower: bool = ..., alpha: float = ..., name: str | None = ..., attr: dict[str, str] | None = ...,
+    **kwargs: Any,
+) -> Symbol:
+    """alpha op(A) B, or alpha B op(A) with rightside: the product with triangular matrices, of which the other
+    triangle is not read.
+
+    Shapes: A (..., n, n), B and output (..., n, m), or (..., m, n) with rightside.
+
+    transpose: Whether the triangular matrices are transposed. (boolean, default False)
+    rightside: Whether they stand on the right of the others. (boolean, default False)
+    lower: Whether they are lower triangular; the other triangle is not read. (boolean, default True)
+    alpha: Multiplies B. (double, default 1.0)
+    """
+
+def linalg_trsm(
+    A: Symbol | None = ..., B: Symbol | None = ..., transpose: bool = ..., rightside: bool = ...,
+    lower: bool = ..., alpha: float = ..., name: str | None = ..., attr: dict[str, str] | None = ...,
+    **kwargs: Any,
+) -> Symbol:
+    """The solution X of op(A) X = alpha B, or of X op(A) = alpha B with rightside; A is triangular, and its other
+    triangle is not read. A zero on the diagonal gives inf and nan.
+
+    Shapes: A (..., n, n), B and output (..., n, m), or (..., m, n) with rightside.
+
+    transpose: Whether the triangular matrices are transposed. (boolean, default False)
+    rightside: Whether they stand on the right of the others. (boolean, default False)
+    lower: Whether they are lower triangular; the other triangle is not read. (boolean, default True)
+    alpha: Multiplies B. (double, default 1.0)
     """
 
 def log(data: Symbol | None = ..., name: str | None = ..., attr: dict[str, str] | None = ..., **kwargs: Any) -> Symbol:

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "backend/cpu/block_gemm.h"
 #include "backend/cpu/gemm_tiled.h"
 #include "backend/cpu/halves.h"
 #include "backend/cpu/isa.h"
@@ -26,6 +27,9 @@ int64_t estimate(const GemmSpec& s, double ops_per_ns) {
 
 // Below this many multiplications the call of a primitive costs more than its better use of registers saves.
 constexpr int64_t kSmall = 1 << 16;
+
+// Matrices of a batch with fewer than these go one by one through the blocks, packed where they are.
+constexpr int64_t kTiny = 16 * 16 * 16;
 
 class SmallGemm final : public Gemm {
  public:
@@ -176,6 +180,70 @@ class PortableGemm final : public Gemm {
   GemmSpec s_;
 };
 
+// Double matrices, of which oneDNN has no product, and many small ones.
+template <typename T>
+class BlockedGemm final : public Gemm {
+ public:
+  BlockedGemm(const GemmSpec& spec, int team) : s_(spec), team_(team), by_matrix_(spec.batch >= 2 * team) {
+    cost_ns = estimate(spec, float_ops_per_ns() / 3);
+    const int64_t most = by_matrix_ ? std::min<int64_t>(spec.batch, 2 * team) : 2 * team;
+    grain_ = std::max<int64_t>(1, (spec.batch + most - 1) / most);
+    memory_ = (block_gemm<T>().memory(spec.m, spec.n, spec.k) + 15) / 16 * 16;
+    scratch_bytes = static_cast<size_t>(most * memory_) * sizeof(T);
+    team_matters = true;
+  }
+
+  void run(const void* a, const void* b, const void* bias, void* c, void* scratch, const void*) const override {
+    T* memory = static_cast<T*>(scratch);
+    const auto product = [&](int64_t i) {
+      return BlockProduct<T>{.m = s_.m,
+                             .n = s_.n,
+                             .k = s_.k,
+                             .a = static_cast<const T*>(a) + i * s_.m * s_.k,
+                             .a_row = s_.trans_a ? 1 : s_.k,
+                             .a_col = s_.trans_a ? s_.m : 1,
+                             .b = static_cast<const T*>(b) + i * s_.k * s_.n,
+                             .b_row = s_.trans_b ? 1 : s_.n,
+                             .b_col = s_.trans_b ? s_.k : 1,
+                             .c = static_cast<T*>(c) + i * s_.m * s_.n,
+                             .c_row = s_.n,
+                             .alpha = static_cast<T>(s_.alpha),
+                             .add = s_.accumulate};
+    };
+    if (by_matrix_) {
+      parallel_for(s_.batch, grain_, [&](int64_t begin, int64_t end) {
+        for (int64_t i = begin; i < end; ++i) {
+          block_gemm<T>().multiply(product(i), memory + begin / grain_ * memory_);
+        }
+      });
+    } else {
+      for (int64_t i = 0; i < s_.batch; ++i) one(product(i), memory);
+    }
+    if (bias) add_bias(static_cast<const T*>(bias), static_cast<T*>(c));
+  }
+
+ private:
+  void one(const BlockProduct<T>& p, T* memory) const {
+    const BlockCut cut = BlockCut::of(p, team_);
+    parallel_for(
+        cut.units, cut.grain,
+        [&](int64_t begin, int64_t end) {
+          block_gemm<T>().multiply(cut.piece(p, begin, end), memory + begin / cut.grain * memory_);
+        },
+        true);
+  }
+  void add_bias(const T* bias, T* c) const {
+    for (int64_t row = 0; row < s_.batch * s_.m; ++row, c += s_.n) {
+      for (int64_t j = 0; j < s_.n; ++j) c[j] += bias[j];
+    }
+  }
+
+  GemmSpec s_;
+  int team_;
+  bool by_matrix_;
+  int64_t grain_, memory_;  // matrices of a piece; elements for each piece
+};
+
 // Half formats that the processor does not multiply: through float copies.
 class ThroughFloat final : public Gemm {
  public:
@@ -267,6 +335,9 @@ std::unique_ptr<Gemm> Gemm::prepare(const GemmSpec& spec, int team) {
   }
   if (finishes) return std::make_unique<ThenFinish>(spec, team);
   if (work == 0) return portable(spec);
+  if (spec.dtype == DType::f32 && spec.batch > 1 && work <= spec.batch * kTiny) {
+    return std::make_unique<BlockedGemm<float>>(spec, team);
+  }
   if (spec.dtype == DType::f32 && work <= kSmall) return std::make_unique<SmallGemm>(spec);
   if (onednn::computes(spec.dtype)) {
     try {
@@ -275,6 +346,7 @@ std::unique_ptr<Gemm> Gemm::prepare(const GemmSpec& spec, int team) {
     }
   }
   if (is_half(spec.dtype)) return std::make_unique<ThroughFloat>(spec, team);
+  if (spec.dtype == DType::f64) return std::make_unique<BlockedGemm<double>>(spec, team);
   return portable(spec);
 }
 

@@ -5,8 +5,10 @@
 #include "backend/cpu/parallel.h"
 #include "ops/nn/matrix_product.h"
 
-namespace mxnet::nn {
+namespace mxnet::linalg {
 namespace {
+
+using nn::ProductDims;
 
 struct Gemm2Params {
   bool transpose_a = false;
@@ -21,10 +23,21 @@ struct Gemm2Params {
   }
 };
 
-int row_axis(const Shape& s, const Gemm2Params& p) { return normalize_axis(p.axis, s.rank(), "linalg_gemm2"); }
+struct GemmParams : Gemm2Params {
+  double beta = 1;
+  static void declare(ParamSchemaOf<GemmParams>& s) {
+    using P = GemmParams;
+    s.field("transpose_a", static_cast<bool P::*>(&P::transpose_a), "Whether the first matrices are transposed.");
+    s.field("transpose_b", static_cast<bool P::*>(&P::transpose_b), "Whether the second matrices are transposed.");
+    s.field("alpha", static_cast<double P::*>(&P::alpha), "Multiplies the product.");
+    s.field("beta", &P::beta, "Multiplies C.");
+    s.field("axis", static_cast<int P::*>(&P::axis), "The axis of matrix rows; columns are the last.");
+  }
+};
 
-void infer_shape(InferContext& c) {
-  const auto& p = c.as<Gemm2Params>();
+int row_axis(const Shape& s, const Gemm2Params& p) { return normalize_axis(p.axis, s.rank(), "axis"); }
+
+void infer_product(InferContext& c, const Gemm2Params& p) {
   const Shape &a = c.in[0].shape, &b = c.in[1].shape;
   if (!a.rank_known() || !b.rank_known()) return;
   const int r = a.rank();
@@ -48,6 +61,14 @@ void infer_shape(InferContext& c) {
   out[row] = p.transpose_a ? a[col] : a[row];
   out[col] = p.transpose_b ? b[row] : b[col];
   c.merge_out(0, out);
+}
+
+void infer_gemm2(InferContext& c) { infer_product(c, c.as<Gemm2Params>()); }
+
+void infer_gemm(InferContext& c) {
+  infer_product(c, c.as<GemmParams>());
+  c.merge_in(2, c.out[0].shape);
+  c.merge_out(0, c.in[2].shape);
 }
 
 void infer_dtype(InferContext& c) {
@@ -152,12 +173,58 @@ Prepared with_moves(const PrepareArgs& a, const Shape& like, Make&& make) {
 
 Prepared prepare(const PrepareArgs& a) {
   const ProductDims dims = dims_of(a.in[0].shape, a.in[1].shape, a.as<Gemm2Params>());
-  return with_moves(a, a.in[0].shape, [&](const PrepareArgs& args) { return product_kernel(args, dims); });
+  return with_moves(a, a.in[0].shape, [&](const PrepareArgs& args) { return nn::product_kernel(args, dims); });
 }
 
 Prepared prepare_backward(const PrepareArgs& a) {
   const ProductDims dims = dims_of(a.in[1].shape, a.in[2].shape, a.as<Gemm2Params>());
-  return with_moves(a, a.in[1].shape, [&](const PrepareArgs& args) { return product_backward_kernel(args, dims); });
+  return with_moves(a, a.in[1].shape, [&](const PrepareArgs& args) { return nn::product_backward_kernel(args, dims); });
+}
+
+// The product, then C.
+class GemmKernel final : public Kernel {
+ public:
+  GemmKernel(const PrepareArgs& a, std::unique_ptr<Kernel> product)
+      : product_(std::move(product)), size_(a.out[0].shape.size()), dtype_(a.out[0].dtype) {
+    scratch = product_->scratch;
+    cost_ns = product_->cost_ns + size_;
+    team_matters = product_->team_matters;
+  }
+
+  void run(const KernelCall& c) const override {
+    product_->run(c);
+    const double beta = c.params->as<GemmParams>().beta;
+    if (beta == 0) return;
+    dispatch_float(dtype_, [&]<typename T>(TypeTag<T>) {
+      using A = accumulate_t<T>;
+      const T* from = static_cast<const T*>(c.in[2]);
+      T* to = static_cast<T*>(c.out[0]);
+      cpu::parallel_for(size_, 65536, [&](int64_t begin, int64_t end) {
+        for (int64_t i = begin; i < end; ++i) to[i] = static_cast<T>(A(to[i]) + static_cast<A>(beta) * A(from[i]));
+      });
+    });
+  }
+
+ private:
+  std::unique_ptr<Kernel> product_;
+  int64_t size_;
+  DType dtype_;
+};
+
+Prepared prepare_gemm(const PrepareArgs& a) {
+  const ProductDims dims = dims_of(a.in[0].shape, a.in[1].shape, a.as<GemmParams>());
+  const Req write[] = {Req::write};
+  const PrepareArgs product{a.op, a.params, a.in.first(2), a.in_layout.first(2), a.out, write, a.training, a.team};
+  Prepared made =
+      with_moves(product, a.in[0].shape, [&](const PrepareArgs& args) { return nn::product_kernel(args, dims); });
+  return std::unique_ptr<Kernel>(new GemmKernel(a, std::move(made.kernel)));
+}
+
+void gemm_gradient(GradientBuilder& g) {
+  const auto& p = g.params<GemmParams>();
+  g.give_all({0, 1}, "_backward_linalg_gemm2", {g.head(0), g.input(0), g.input(1)},
+             make_params<Gemm2Params>(static_cast<const Gemm2Params&>(p)));
+  if (g.needs(2)) g.give(2, g.call("_mul_scalar", {g.head(0)}, ParamMap{{"scalar", p.beta}}));
 }
 
 void infer_backward(InferContext& c) {
@@ -174,11 +241,25 @@ const RegisterOp linalg_gemm2{{
     .aliases = {"linalg_gemm2"},
     .params = schema_of<Gemm2Params>(),
     .inputs = {"A", "B"},
-    .infer = {infer_shape, infer_dtype},
+    .infer = {infer_gemm2, infer_dtype},
     .gradient = Gradient([](GradientBuilder& g) {
                   g.give_all({0, 1}, "_backward_linalg_gemm2", {g.head(0), g.input(0), g.input(1)}, g.params_ref());
                 }).without_outputs(),
     .kernels = {{"gemm", prepare}},
+    .flags = {.precision = Precision::full},
+}};
+
+const RegisterOp linalg_gemm{{
+    .name = "_linalg_gemm",
+    .doc = "alpha times the product of matrices that lie in the last two axes (or in `axis` and the last one), plus "
+           "beta times C.\n\nShapes: A (..., m, k), B (..., k, n) with equal leading axes, C and output (..., m, n); "
+           "transposed operands are (..., k, m) and (..., n, k).",
+    .aliases = {"linalg_gemm"},
+    .params = schema_of<GemmParams>(),
+    .inputs = {"A", "B", "C"},
+    .infer = {infer_gemm, infer_dtype},
+    .gradient = Gradient(gemm_gradient).without_outputs(),
+    .kernels = {{"gemm", prepare_gemm}},
     .flags = {.precision = Precision::full},
 }};
 
@@ -190,11 +271,11 @@ const RegisterOp backward_linalg_gemm2{{
     .outputs = 2,
     .infer = {infer_backward, infer_dtype},
     .gradient = Gradient([](GradientBuilder& g) {
-                  product_backward_gradient(g, "_linalg_gemm2", "_backward_linalg_gemm2");
+                  nn::product_backward_gradient(g, "_linalg_gemm2", "_backward_linalg_gemm2");
                 }).without_outputs(),
     .kernels = {{"gemm", prepare_backward}},
     .flags = {.hidden = true},
 }};
 
 }  // namespace
-}  // namespace mxnet::nn
+}  // namespace mxnet::linalg
