@@ -12,6 +12,7 @@
 #include "executor/gradient_pass.h"
 #include "executor/history.h"
 #include "ndarray.h"
+#include "symbol/control_flow.h"
 #include "symbol/infer.h"
 #include "symbol/symbol.h"
 
@@ -30,6 +31,27 @@ Symbol::Named to_named(const NamedSymbols& symbols) { return {symbols.begin(), s
 Symbol create(const std::string& op, const AttrMap& attrs, const std::string& name, const std::vector<Symbol>& inputs,
               const NamedSymbols& named) {
   return Symbol::create(get_op(op), attrs, name, inputs, to_named(named));
+}
+
+// A node whose operator has subgraphs.
+Symbol create_with_graphs(const std::string& op, const AttrMap& attrs, const std::string& name,
+                          const std::vector<Symbol>& inputs, const std::vector<Symbol>& graphs) {
+  Symbol symbol = Symbol::create(get_op(op), attrs, name, inputs);
+  set_subgraphs(get_op(op), *symbol.entries()[0].node->params, graphs);
+  return symbol;
+}
+
+// (graph, [what each of its inputs is: the number of one of `own`, or a symbol outside]).
+nb::tuple cut(const Symbol& outputs, const std::string& scope, const std::vector<Symbol>& own) {
+  const SubgraphCut cut = cut_subgraph(outputs, scope, own);
+  nb::list inputs;
+  for (const SubgraphCut::Input& input : cut.inputs) {
+    if (input.own >= 0)
+      inputs.append(input.own);
+    else
+      inputs.append(Symbol({input.outer}));
+  }
+  return nb::make_tuple(cut.graph, inputs);
 }
 
 // The older API writes 0 for an unknown dimension and () for an unknown rank; the np_shape API writes -1 and None.
@@ -136,6 +158,9 @@ void bind_symbol(nb::module_& m) {
       .def_static("variable", &Symbol::variable)
       .def_static("group", [](const std::vector<Symbol>& symbols) { return Symbol::group(symbols); })
       .def_static("create", &create)
+      .def_static("create_with_graphs", &create_with_graphs)
+      .def("cut_subgraph", &cut)
+      .def("same_entry", [](const Symbol& a, const Symbol& b) { return a.entries() == b.entries(); })
       .def_static("from_json", [](const std::string& text) { return Symbol::from_json(text); })
       .def("to_json", &Symbol::to_json)
       .def("compose", [](const Symbol& s, const std::string& name,

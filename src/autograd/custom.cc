@@ -43,6 +43,7 @@ namespace mxnet::autograd {
 namespace {
 
 CustomFactory factory = nullptr;
+thread_local CustomInstances* instances = nullptr;
 
 const CustomProp& prop_of(const Params& params) { return *params.as<CustomParams>().prop; }
 
@@ -218,7 +219,9 @@ class CustomCall final : public CustomStep {
       out_.push_back(is_sparse(storage) ? NDArray::sparse(storage, t.shape, t.dtype, device_)
                                         : NDArray::empty(t.shape, t.dtype, device_));
     }
-    op_ = params_->as<CustomParams>().prop->create(device_, shapes, dtypes);
+    if (instances) op_ = (*instances)[params_.get()];
+    if (!op_) op_ = params_->as<CustomParams>().prop->create(device_, shapes, dtypes);
+    if (instances) (*instances)[params_.get()] = op_;
     push(name(), {&in_}, {&out_, &states_}, device_,
          [op = op_, training = is_training(), in = in_, out = out_, states = states_] {
            const FlagScope flags(false, training);
@@ -370,6 +373,9 @@ void CustomParams::declare(ParamSchemaOf<CustomParams>& s) {
     p.prop = factory(p.op_type, p.keywords.list);
   });
 }
+
+InstanceScope::InstanceScope(CustomInstances* use) : before_(std::exchange(instances, use)) {}
+InstanceScope::~InstanceScope() { instances = before_; }
 
 void set_custom_factory(CustomFactory f) { factory = f; }
 

@@ -4,10 +4,9 @@
 // results.
 #pragma once
 
-#include <map>
-#include <mutex>
 #include <span>
 #include <string>
+#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -63,6 +62,21 @@ struct CustomParams {
   KeywordList keywords;
   mutable Ref<CustomProp> prop;  // made when the parameters are complete
   static void declare(ParamSchemaOf<CustomParams>& s);
+};
+
+// A bound graph keeps one instance for each of its nodes, so that an operator may count its calls; elsewhere each call
+// has its own, which may keep what its backward reads.
+using CustomInstances = std::unordered_map<const Params*, Ref<CustomOperator>>;
+// While it lives, calls on this thread look here first. Null: each call has its own.
+class InstanceScope {
+ public:
+  explicit InstanceScope(CustomInstances* instances);
+  ~InstanceScope();
+  InstanceScope(const InstanceScope&) = delete;
+  InstanceScope& operator=(const InstanceScope&) = delete;
+
+ private:
+  CustomInstances* before_;
 };
 
 // Called for each set of parameters; raises for an unknown op_type.

@@ -5,6 +5,7 @@
 #include <array>
 #include <charconv>
 
+#include "autograd/custom.h"
 #include "autograd/tape.h"
 #include "base/observe.h"
 #include "base/small_array.h"
@@ -151,6 +152,7 @@ void CachedOp::call_eagerly(std::span<const NDArray* const> inputs, std::span<ND
   std::unordered_map<const Node*, NDArray> feed;
   for (size_t i = 0; i < inputs.size(); ++i) feed[plans_.variables()[i]] = *inputs[i];
   const Device device = inputs.empty() ? Device{} : inputs[0]->device();
+  const autograd::InstanceScope none(nullptr);
   auto results = interpret(plans_.heads(), feed, device, watch_ ? &*watch_ : nullptr);
   for (size_t i = 0; i < outputs.size(); ++i) {
     if (outputs[i].is_none())

@@ -126,6 +126,7 @@ void Executor::forward(bool training) {
 void Executor::forward_watched(bool training) {
   drop_frame();
   recorded_.clear();
+  const autograd::InstanceScope keep(&instances_);
   std::vector<NDArray> results;
   if (training && !plans_.plannable()) {
     results = record(training);
@@ -160,6 +161,7 @@ std::vector<NDArray> Executor::record(bool training) {
 }
 
 void Executor::backward_recorded(std::span<const NDArray> head_gradients, std::span<const Head> kinds) {
+  const autograd::InstanceScope keep(&instances_);
   const std::vector<NDArray> results = recorded_.empty() ? record(trained_) : recorded_;
   std::vector<NDArray> heads, gradients;
   for (size_t i = 0; i < results.size(); ++i) {

@@ -7,6 +7,7 @@
 #include <span>
 #include <vector>
 
+#include "autograd/custom.h"
 #include "executor/interpret.h"
 #include "executor/plan_cache.h"
 
@@ -45,6 +46,7 @@ class Executor {
   bool trained_ = false;  // mode of the last forward
   Ref<Plan> plan_;        // of the last training forward, with its frame
   Plan::Frame frame_;
+  autograd::CustomInstances instances_;
   std::vector<NDArray> recorded_;  // results of the last training forward of a graph that no plan can hold
 
  public:

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 
+#include "symbol/control_flow.h"
 #include "symbol/json.h"
 #include "symbol/symbol.h"
 
@@ -52,6 +53,18 @@ struct EntryText {
 };
 std::string print_entry(const EntryText& e) { return str("[", e.node, ", ", e.index, ", ", e.version, "]"); }
 
+std::string graph_text(std::span<const Entry> heads);
+
+std::string subgraphs_text(const std::vector<Symbol>& graphs) {
+  const std::string indent(8, ' ');
+  std::string text = ", \n      \"subgraphs\": [";
+  for (const Symbol& graph : graphs) {
+    text += (&graph == graphs.data() ? "\n" : ", \n") + indent;
+    for (const char c : graph_text(graph.entries()) + "\n}") text += c == '\n' ? c + indent : std::string(1, c);
+  }
+  return text + "\n      ]";
+}
+
 std::string node_text(const Node& node, const Numbered& id) {
   std::string text = "    {\n      \"op\": " + json::quoted(node.op ? node.op->name : "null") +
                      ", \n      \"name\": " + json::quoted(node.name) + ", \n";
@@ -62,7 +75,31 @@ std::string node_text(const Node& node, const Numbered& id) {
     const bool writes = node.op->is_mutated(*node.params, static_cast<int>(i)) && in.node->is_variable();
     inputs.push_back({id.at(in.node.get()), in.index, writes ? 1 : 0});
   }
-  return text + "      \"inputs\": " + list_text(inputs, "      ", print_entry) + "\n    }";
+  text += "      \"inputs\": " + list_text(inputs, "      ", print_entry);
+  const Subgraphs* own = node.op ? subgraphs_of(*node.op, *node.params) : nullptr;
+  if (own && !own->graphs.empty()) text += subgraphs_text(own->graphs);
+  return text + "\n    }";
+}
+
+// Without what follows the heads.
+std::string graph_text(std::span<const Entry> heads) {
+  const auto order = topological_order(heads);
+  Numbered id;
+  std::vector<int> arguments, row_ptr{0};
+  std::string nodes;
+  for (Node* node : order) {
+    const int number = static_cast<int>(id.size());
+    id[node] = number;
+    if (node->is_variable()) arguments.push_back(number);
+    row_ptr.push_back(row_ptr.back() + node->num_all_outputs());
+    nodes += (number ? ", \n" : "") + node_text(*node, id);
+  }
+  std::vector<EntryText> entries;
+  for (const Entry& e : heads) entries.push_back({id.at(e.node.get()), e.index, 0});
+  const auto print_int = [](int i) { return std::to_string(i); };
+  return "{\n  \"nodes\": [\n" + nodes + "\n  ], \n  \"arg_nodes\": " + list_text(arguments, "  ", print_int) +
+         ", \n  \"node_row_ptr\": " + list_text(row_ptr, "  ", print_int) +
+         ", \n  \"heads\": " + list_text(entries, "  ", print_entry);
 }
 
 // ---- reading --------------------------------------------------------------------------------------------------------
@@ -77,6 +114,9 @@ class Reader {
       }
     }
   }
+
+  // A graph inside a file of this version.
+  Reader(json::Value root, int64_t version) : root_(std::move(root)), version_(version) {}
 
   Symbol symbol() {
     const json::Array& nodes = member_array(root_, "nodes", "the file");
@@ -166,7 +206,20 @@ class Reader {
       nodes_.push_back(make_variable(name, std::move(attrs)));
       return;
     }
-    nodes_.push_back(read_operator(op_name, name, std::move(attrs), std::move(inputs)));
+    Ref<Node> node = read_operator(op_name, name, std::move(attrs), std::move(inputs));
+    if (const json::Value* list = value.find("subgraphs")) read_subgraphs(*list, *node);
+    nodes_.push_back(std::move(node));
+  }
+
+  void read_subgraphs(const json::Value& list, Node& node) const {
+    if (!list.array()) fail_here("\"subgraphs\" must be a list");
+    std::vector<Symbol> graphs;
+    for (const json::Value& graph : *list.array()) graphs.push_back(Reader(graph, version_).symbol());
+    try {
+      set_subgraphs(*node.op, *node.params, std::move(graphs));
+    } catch (const Error& e) {
+      fail_here(e.what());
+    }
   }
 
   Ref<Node> read_operator(const std::string& op_name, const std::string& name, AttrMap attrs,
@@ -189,7 +242,7 @@ class Reader {
     ParamMap map;
     for (auto it = attrs.begin(); it != attrs.end();) {
       const std::string& key = it->first;
-      const bool unknown = op.params.find(key) < 0 && !op.params.ignores(key);
+      const bool unknown = op.params.find(key) < 0 && op.params.find("*") < 0 && !op.params.ignores(key);
       if (!is_hidden_key(key) && unknown && version_ < 1000) {
         // Files of those days mix the user's attributes with parameters; keep them where they do no harm.
         attrs["__" + key + "__"] = it->second;
@@ -250,24 +303,7 @@ class Reader {
 }  // namespace
 
 std::string Symbol::to_json() const {
-  const auto order = topological_order(entries_);
-  Numbered id;
-  std::vector<int> arguments, row_ptr{0};
-  std::string nodes;
-  for (Node* node : order) {
-    const int number = static_cast<int>(id.size());
-    id[node] = number;
-    if (node->is_variable()) arguments.push_back(number);
-    row_ptr.push_back(row_ptr.back() + node->num_all_outputs());
-    nodes += (number ? ", \n" : "") + node_text(*node, id);
-  }
-  std::vector<EntryText> heads;
-  for (const Entry& e : entries_) heads.push_back({id.at(e.node.get()), e.index, 0});
-  const auto print_int = [](int i) { return std::to_string(i); };
-  return "{\n  \"nodes\": [\n" + nodes + "\n  ], \n  \"arg_nodes\": " + list_text(arguments, "  ", print_int) +
-         ", \n  \"node_row_ptr\": " + list_text(row_ptr, "  ", print_int) +
-         ", \n  \"heads\": " + list_text(heads, "  ", print_entry) + ", \n  \"attrs\": {\"mxnet_version\": [\"int\", " +
-         std::to_string(kVersion) + "]}\n}";
+  return graph_text(entries_) + ", \n  \"attrs\": {\"mxnet_version\": [\"int\", " + std::to_string(kVersion) + "]}\n}";
 }
 
 Symbol Symbol::from_json(std::string_view text) { return Reader(text).symbol(); }

@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <unordered_set>
 
+#include "symbol/control_flow.h"
+
 namespace mxnet {
 
 namespace {
@@ -259,7 +261,11 @@ void Symbol::set_attr(const std::string& key, const std::string& value) {
   Node& node = *entries_[0].node;
   AttrMap changed = node.attrs;
   changed[canonical_attr_key(key)] = value;
-  if (node.op) node.params = parse_params(*node.op, changed);
+  if (node.op) {
+    const Ref<Params> before = std::exchange(node.params, parse_params(*node.op, changed));
+    const Subgraphs* own = subgraphs_of(*node.op, *before);
+    if (own && !own->graphs.empty()) set_subgraphs(*node.op, *node.params, own->graphs);
+  }
   node.attrs = std::move(changed);
 }
 

@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from .. import autograd
 from .. import ndarray as nd
 from .. import symbol as sym
+from .._core import nested
+from .._core.nested import regroup
 from . import parameter
 
 NDArray = nd.NDArray
@@ -36,38 +38,9 @@ def is_recording_arrays():
 # --- nested arguments and results
 
 def flatten(value, leaf_types=(NDArray, Symbol)):
-    """The leaves of nested lists and tuples, and the nesting to hand to `regroup`.
-
-    In a nesting, 1 is a leaf, 0 is None, and a tuple is (list or tuple, nestings...).
-    ValueError for anything else.
-    """
-    if isinstance(value, leaf_types):
-        return [value], 1
-    if value is None:
-        return [], 0
-    if isinstance(value, (list, tuple)):
-        leaves, nesting = [], [tuple if isinstance(value, tuple) else list]
-        for item in value:
-            item_leaves, item_nesting = flatten(item, leaf_types)
-            leaves += item_leaves
-            nesting.append(item_nesting)
-        return leaves, tuple(nesting)
-    raise ValueError("When hybridized, a HybridBlock takes and returns arrays, None, and (nested) lists of these, "
-                     f"but got {value!r} of type {type(value).__name__}")
-
-
-def regroup(leaves, nesting):
-    """The inverse of `flatten`."""
-
-    def build(nesting):
-        if nesting == 1:
-            return next(source)
-        if nesting == 0:
-            return None
-        return nesting[0](build(item) for item in nesting[1:])
-
-    source = iter(leaves)
-    return build(nesting)
+    """The leaves of nested lists and tuples, and the nesting to hand to `regroup` (see `nested.flatten`)."""
+    return nested.flatten(value, leaf_types, "When hybridized, a HybridBlock takes and returns arrays, None, and "
+                          "(nested) lists of these")
 
 
 def contains(value, leaf_type):
