@@ -76,6 +76,29 @@ def BlockGrad(
     Shapes: data (any), output the same. Dtype: that of data.
     """
 
+def CTCLoss(
+    data: Symbol | None = ..., label: Symbol | None = ..., data_lengths: Symbol | None = ...,
+    label_lengths: Symbol | None = ..., use_data_lengths: bool = ..., use_label_lengths: bool = ...,
+    blank_label: Literal['first', 'last'] = ..., name: str | None = ..., attr: dict[str, str] | None = ...,
+    **kwargs: Any,
+) -> Symbol:
+    """Connectionist temporal classification: -log of the probability that a sequence of class scores spells its
+    label, blanks and repetitions taken out. The softmax over the classes is part of it.
+
+    Shapes: data (length, batch, classes), label (batch, label_length), data_lengths and label_lengths (batch,);
+    output (batch,). Without label_lengths a label ends at its first padding value. Where a sequence is too short
+    for its label, loss and gradient are zero. A label outside of the classes raises IndexError, a length outside
+    of its array ValueError, when the result is waited for.
+
+    Graves, Fernandez, Gomez and Schmidhuber, Connectionist temporal classification, 2006. The gradient has no
+    gradient.
+
+    use_data_lengths: Whether the lengths of the sequences are given. (boolean, default False)
+    use_label_lengths: Whether the lengths of the labels are given. (boolean, default False)
+    blank_label: The class of the blank: 0, with labels from 1 padded by 0, or the last one, with labels from 0
+        padded by -1. ({'first', 'last'}, default first)
+    """
+
 def Cast(
     data: Symbol | None = ..., dtype: Any = ..., name: str | None = ..., attr: dict[str, str] | None = ...,
     **kwargs: Any,
@@ -1226,6 +1249,29 @@ def crop(
     begin: First index of each leading dimension; None is the start. (Shape(tuple), required)
     end: Index after the last; None is the end. (Shape(tuple), required)
     step: Steps, not 0; None is 1. (Shape(tuple), default ())
+    """
+
+def ctc_loss(
+    data: Symbol | None = ..., label: Symbol | None = ..., data_lengths: Symbol | None = ...,
+    label_lengths: Symbol | None = ..., use_data_lengths: bool = ..., use_label_lengths: bool = ...,
+    blank_label: Literal['first', 'last'] = ..., name: str | None = ..., attr: dict[str, str] | None = ...,
+    **kwargs: Any,
+) -> Symbol:
+    """Connectionist temporal classification: -log of the probability that a sequence of class scores spells its
+    label, blanks and repetitions taken out. The softmax over the classes is part of it.
+
+    Shapes: data (length, batch, classes), label (batch, label_length), data_lengths and label_lengths (batch,);
+    output (batch,). Without label_lengths a label ends at its first padding value. Where a sequence is too short
+    for its label, loss and gradient are zero. A label outside of the classes raises IndexError, a length outside
+    of its array ValueError, when the result is waited for.
+
+    Graves, Fernandez, Gomez and Schmidhuber, Connectionist temporal classification, 2006. The gradient has no
+    gradient.
+
+    use_data_lengths: Whether the lengths of the sequences are given. (boolean, default False)
+    use_label_lengths: Whether the lengths of the labels are given. (boolean, default False)
+    blank_label: The class of the blank: 0, with labels from 1 padded by 0, or the last one, with labels from 0
+        padded by -1. ({'first', 'last'}, default first)
     """
 
 def cumsum(
