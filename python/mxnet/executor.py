@@ -2,6 +2,7 @@
 """Executors: symbols bound to arrays, with `forward` and `backward`."""
 from __future__ import annotations
 
+import weakref
 from math import prod
 
 import numpy as np
@@ -38,9 +39,16 @@ class Executor:
         grad_by_name = {name: (grad, req) for name, grad, req in zip(names, grads, reqs)}
         inputs = symbol.list_inputs()
         gradients = [grad_by_name.get(name, (None, "null")) for name in inputs]
-        self._handle = _ext.bind(symbol._handle, self._ctx, [by_name[name] for name in inputs],
+        self._handle = _ext.bind(symbol._handle, self._output_contexts(), [by_name[name] for name in inputs],
                                  [grad for grad, _ in gradients], [req for _, req in gradients])
         self.outputs = self._handle.outputs()
+
+    def _output_contexts(self):
+        """The executor's device, then that of each output: of its `ctx_group`, if there is one."""
+        contexts = [self._ctx]
+        for output in self._symbol if self._group2ctx else ():
+            contexts.append(self._group2ctx.get(output.attr("ctx_group"), self._ctx))
+        return contexts
 
     # ---- running
     def forward(self, is_train=False, **kwargs):
@@ -78,8 +86,21 @@ class Executor:
 
         Operators then run one by one. `None` ends it.
         """
-        self._monitor = None if callback is None else (callback, monitor_all)
-        self._handle.set_monitor(callback, bool(monitor_all))
+        if callback is None:
+            self._monitor = None
+            self._handle.set_monitor(None, False)
+            return
+        if not callable(callback):
+            raise TypeError(f"set_monitor_callback: expected a callable or None, got {type(callback).__name__}")
+        self._monitor = (callback, monitor_all)
+        weak_self = weakref.ref(self)  # a strong reference from the core to what may hold the executor would never end
+
+        def watch(name, array):
+            executor = weak_self()
+            if executor is not None and executor._monitor is not None:
+                executor._monitor[0](name, array)
+
+        self._handle.set_monitor(watch, bool(monitor_all))
 
     # ---- arrays by name
     @staticmethod

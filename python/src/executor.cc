@@ -32,11 +32,14 @@ Req to_req(const std::string& text) {
   fail(ErrorKind::value, "grad_req must be 'write', 'add' or 'null', got '", text, "'");
 }
 
-Executor* bind(const Symbol& symbol, nb::handle ctx, nb::handle inputs, nb::handle gradients,
+// `contexts`: the executor's device, then those of the outputs where they differ.
+Executor* bind(const Symbol& symbol, nb::handle contexts, nb::handle inputs, nb::handle gradients,
                const std::vector<std::string>& req) {
   std::vector<Req> requests;
   for (const std::string& text : req) requests.push_back(to_req(text));
-  return new Executor(symbol, to_device(ctx.ptr()), to_arrays(inputs), to_arrays(gradients), std::move(requests));
+  std::vector<Device> devices;
+  for (nb::handle ctx : contexts) devices.push_back(to_device(ctx.ptr()));
+  return new Executor(symbol, std::move(devices), to_arrays(inputs), to_arrays(gradients), std::move(requests));
 }
 
 void set_monitor(Executor& executor, nb::handle callback, bool inputs) {

@@ -30,10 +30,11 @@ class ModeScope {
 
 }  // namespace
 
-Executor::Executor(const Symbol& symbol, Device device, std::vector<NDArray> inputs, std::vector<NDArray> gradients,
-                   std::vector<Req> req)
+Executor::Executor(const Symbol& symbol, std::vector<Device> devices, std::vector<NDArray> inputs,
+                   std::vector<NDArray> gradients, std::vector<Req> req)
     : plans_(symbol),
-      device_(device),
+      device_(devices.at(0)),
+      output_devices_(devices.begin() + 1, devices.end()),
       inputs_(std::move(inputs)),
       gradients_(std::move(gradients)),
       req_(std::move(req)) {
@@ -78,7 +79,7 @@ void Executor::allocate_outputs() {
       if (!plans_.plannable()) continue;  // data may tell
       fail(ErrorKind::value, "bind: the shape of output ", plans_.heads()[i].node->name, " does not follow");
     }
-    outputs_[i] = NDArray::zeros(spec.shape, spec.dtype, device_);
+    outputs_[i] = NDArray::zeros(spec.shape, spec.dtype, i < output_devices_.size() ? output_devices_[i] : device_);
     outputs_[i].make_plain(true);
   }
 }

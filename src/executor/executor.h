@@ -16,9 +16,9 @@ namespace mxnet {
 class Executor {
  public:
   // `inputs` are in the order of Symbol::list_inputs; `gradients` and `req` likewise (none and null for auxiliary
-  // states and arguments without gradient).
-  Executor(const Symbol& symbol, Device device, std::vector<NDArray> inputs, std::vector<NDArray> gradients,
-           std::vector<Req> req);
+  // states and arguments without gradient). `devices` are where it runs and, if there are more, where each output lies.
+  Executor(const Symbol& symbol, std::vector<Device> devices, std::vector<NDArray> inputs,
+           std::vector<NDArray> gradients, std::vector<Req> req);
 
   void forward(bool training);
   // One per output, none where the output needs none (loss operators) or nothing flows in. May be called again, and
@@ -40,6 +40,7 @@ class Executor {
 
   PlanCache plans_;
   Device device_;
+  std::vector<Device> output_devices_;
   std::vector<NDArray> inputs_, gradients_, outputs_;
   std::vector<Req> req_;
   std::optional<Watch> monitor_;

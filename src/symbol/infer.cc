@@ -82,6 +82,18 @@ class Inference {
   }
 
  private:
+  // What was known stays as it was: otherwise two operators could contradict each other for ever.
+  static void check_keeps(const Node& node, const TensorSpec& old, const TensorSpec& now) {
+    bool keeps = old.dtype == DType::unknown || old.dtype == now.dtype;
+    if (old.shape.rank_known()) {
+      keeps = keeps && now.shape.rank() == old.shape.rank();
+      for (int i = 0; keeps && i < old.shape.rank(); ++i) keeps = old.shape[i] < 0 || old.shape[i] == now.shape[i];
+    }
+    if (keeps) return;
+    fail(ErrorKind::value, "in node ", node.name, ": shape ", old.shape, " and dtype ", name_of(old.dtype),
+         " follow from one side, ", now.shape, " and ", name_of(now.dtype), " from the other");
+  }
+
   bool visit(Node& node) {
     if (node.is_variable()) return false;
     auto& out = specs_.of.at(&node);
@@ -102,9 +114,11 @@ class Inference {
     }
     if (all_known(in_) && all_known(out)) done_.emplace(&node, true);
     bool changed = !(before == out);
+    for (size_t i = 0; i < out.size(); ++i) check_keeps(node, before[i], out[i]);
     for (size_t i = 0; i < in_.size(); ++i) {
       TensorSpec& slot = specs_.of.at(node.inputs[i].node.get())[static_cast<size_t>(node.inputs[i].index)];
       if (slot == in_[i]) continue;
+      check_keeps(node, slot, in_[i]);
       slot = in_[i];
       changed = true;
     }

@@ -212,8 +212,9 @@ std::string Symbol::debug_text() const {
     text += "--------------------\nOp:" + node->op->name + ", Name=" + node->name + "\nInputs:\n";
     for (size_t i = 0; i < node->inputs.size(); ++i) {
       const bool writes = node->op->is_mutated(*node->params, static_cast<int>(i));
-      text +=
-          "\targ[" + std::to_string(i) + "]=" + entry_text(node->inputs[i]) + " version=" + (writes ? "1" : "0") + "\n";
+      text += "\targ[" + std::to_string(i) + "]=" + entry_text(node->inputs[i]);
+      if (node->inputs[i].node->is_variable()) text += std::string(" version=") + (writes ? "1" : "0");
+      text += "\n";
     }
     if (!node->attrs.empty()) text += "Attrs:\n";
     for (const auto& [key, value] : node->attrs) text += "\t" + key + "=" + value + "\n";

@@ -41,7 +41,11 @@ def save(fname, data):
             os.remove(temporary)
 
 
-def _as_saved(arrays, names):
+def _as_saved(contents):
+    try:
+        arrays, names = _ext.load(contents)
+    except UnicodeDecodeError as error:
+        raise MXNetValueError(f"array file: a name is no UTF-8 text: {error}") from None
     return dict(zip(names, arrays)) if names else list(arrays)
 
 
@@ -57,9 +61,9 @@ def load(fname):
         if os.fstat(file.fileno()).st_size == 0:
             raise MXNetValueError(f"load: {os.fspath(fname)} is empty")
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as contents:
-            return _as_saved(*_ext.load(contents))
+            return _as_saved(contents)
 
 
 def load_frombuffer(buf):
     """The same from the bytes of such a file."""
-    return _as_saved(*_ext.load(buf))
+    return _as_saved(buf)

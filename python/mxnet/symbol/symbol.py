@@ -9,6 +9,7 @@ import warnings
 import numpy as np
 
 from .._core import _ext
+from .._core.errors import MXNetFileNotFoundError, MXNetValueError
 from ..attribute import AttrScope
 
 __all__ = ["Symbol", "var", "Variable", "Group", "load", "load_json", "pow", "power", "maximum", "minimum", "hypot",
@@ -493,8 +494,16 @@ def load(fname):
     """The symbol in a file that `save` wrote."""
     if not isinstance(fname, str) and not hasattr(fname, "__fspath__"):
         raise TypeError(f"load: expected a file name, got {type(fname).__name__}")
-    with open(fname, encoding="utf-8") as file:
-        return load_json(file.read())
+    try:
+        with open(fname, encoding="utf-8") as file:
+            text = file.read()
+    except FileNotFoundError as error:
+        missing = MXNetFileNotFoundError(str(error))
+        missing.errno, missing.strerror, missing.filename = error.errno, error.strerror, error.filename
+        raise missing from None
+    except UnicodeDecodeError as error:
+        raise MXNetValueError(f"load: {fname} is no symbol file: {error}") from None
+    return load_json(text)
 
 
 def var(name, attr=None, shape=None, lr_mult=None, wd_mult=None, dtype=None, init=None, stype=None,
@@ -506,13 +515,16 @@ def var(name, attr=None, shape=None, lr_mult=None, wd_mult=None, dtype=None, ini
     """
     if not isinstance(name, str):
         raise TypeError(f"Expect a string for variable `name`, got {type(name).__name__}")
+    for key, value in (attr or {}).items():
+        if not isinstance(value, str):
+            raise ValueError(f"var: attributes must be text, got {key}={value!r}")
     attrs = dict(AttrScope.current.get(attr))
     if shape is not None:
         attrs["__shape__"] = str(tuple(shape) if isinstance(shape, (list, tuple)) else (shape,))
-    if lr_mult is not None:
-        attrs["__lr_mult__"] = str(lr_mult)
-    if wd_mult is not None:
-        attrs["__wd_mult__"] = str(wd_mult)
+    for key, value in (("lr_mult", lr_mult), ("wd_mult", wd_mult)):
+        if value is not None:
+            attrs.pop(key, None)
+            attrs[f"__{key}__"] = str(value)
     if dtype is not None:
         attrs["__dtype__"] = str(_DTYPE_CODES[dtype_name(dtype)])
     if init is not None:

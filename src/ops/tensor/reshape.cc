@@ -103,7 +103,7 @@ void solve_dimension(const InferContext& c, Shape& shape, int at, int64_t size) 
   for (int i = 0; i < shape.rank(); ++i) {
     if (i == at) continue;
     if (shape[i] < 0) return;
-    rest *= shape[i];
+    if (__builtin_mul_overflow(rest, shape[i], &rest)) c.bad(str("the shape ", shape, " is too large"));
   }
   if (rest == 0 ? size != 0 : size % rest != 0) {
     c.bad(str("cannot infer the -1 in shape: ", size, " elements do not divide into ", shape));

@@ -205,7 +205,7 @@ TEST_CASE("executor: bound outputs, requests, and backward after a forward witho
   std::vector<NDArray> args{uniform(rng, {2, 3}), uniform(rng, {2, 3})};
   std::vector<NDArray> grads{NDArray::zeros({2, 3}, DType::f32), NDArray::zeros({2, 3}, DType::f32)};
   grads[1].fill(1.0);
-  Executor executor(graph, {}, args, grads, {Req::write, Req::add});
+  Executor executor(graph, {Device{}}, args, grads, {Req::write, Req::add});
   const NDArray held = executor.outputs()[0];
   const NDArray head = NDArray::empty({2, 3}, DType::f32);
   head.fill(1.0);

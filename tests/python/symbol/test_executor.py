@@ -42,6 +42,48 @@ def test_requests(req):
     assert (executor.grad_dict["y"] is None) == (req != "add")
 
 
+def test_monitor_that_knows_the_executor_does_not_keep_it_alive():
+    import gc
+    import weakref
+    executor = product().simple_bind(mx.cpu(), x=(2,), y=(2,))
+    seen = []
+    executor.set_monitor_callback(lambda name, array, executor=executor: seen.append(name))
+    executor.forward()
+    assert seen == executor._symbol.list_outputs()
+    alive = weakref.ref(executor)
+    del executor
+    gc.collect()
+    assert alive() is None
+    with pytest.raises(TypeError, match="callable"):
+        product().simple_bind(mx.cpu(), x=(2,), y=(2,)).set_monitor_callback(3)
+
+
+def test_reshape_uses_the_memory_that_is_there():
+    executor = product().simple_bind(mx.cpu(), x=(4,), y=(4,))
+    executor.set_monitor_callback(lambda *_: None)
+    smaller = executor.reshape(x=(3,), y=(3,))
+    smaller.arg_dict["x"][:] = 7
+    assert executor.arg_dict["x"].asnumpy().tolist() == [7, 7, 7, 0]
+    assert smaller._monitor is not None
+
+
+def test_groups_of_devices():
+    with mx.AttrScope(ctx_group="one"):
+        x = mx.sym.FullyConnected(mx.sym.var("data"), num_hidden=3, name="a")
+    with mx.AttrScope(ctx_group="two"):
+        x = mx.sym.FullyConnected(x, num_hidden=2, name="b")
+    executor = x.simple_bind(mx.cpu(5), group2ctx={"one": mx.cpu(0), "two": mx.cpu(1)}, data=(2, 4))
+    assert {name: array.context.device_id for name, array in executor.arg_dict.items()} == {
+        "data": 0, "a_weight": 0, "a_bias": 0, "b_weight": 1, "b_bias": 1}
+    assert executor.grad_dict["b_bias"].context == mx.cpu(1) and executor.outputs[0].context == mx.cpu(1)
+    filled(executor, 1)
+    assert executor.forward(is_train=True)[0].asnumpy().tolist() == [[16, 16]] * 2
+    executor.backward(nd.ones((2, 2)))
+    assert executor.grad_dict["data"].asnumpy().tolist() == [[6] * 4] * 2
+    for training in (True, False):
+        assert executor.forward(is_train=training)[0].context == mx.cpu(1)
+
+
 def test_bind():
     x, y, grad = nd.array([1, 2]), nd.array([3, 4]), nd.zeros((2,))
     executor = product().bind(mx.cpu(), {"x": x, "y": y}, args_grad={"y": grad})

@@ -172,3 +172,26 @@ def test_signatures_and_namespaces():
     assert "num_hidden" in mx.sym.FullyConnected.__doc__
     assert "FullyConnected" in dir(mx.sym)
     assert mx.sym.op.FullyConnected is mx.sym.FullyConnected
+
+
+def test_explicit_multipliers_override_the_scope():
+    with mx.AttrScope(lr_mult="2"):
+        assert mx.sym.var("x", lr_mult=1).attr("lr_mult") == "1"
+        assert mx.sym.var("x").attr("__lr_mult__") == "2"
+    with pytest.raises(ValueError, match="text"):
+        mx.sym.var("x", attr={"a": 1})
+
+
+def test_missing_and_wrong_files(tmp_path):
+    for error in (OSError, mx.MXNetError):
+        with pytest.raises(error):
+            mx.sym.load(str(tmp_path / "none"))
+    (tmp_path / "bytes").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ValueError, match="bytes"):
+        mx.sym.load(str(tmp_path / "bytes"))
+
+
+def test_inference_that_contradicts_itself_ends():
+    x = mx.sym.reshape(mx.sym.var("x", shape=(2, 4, 6)), shape=(0, -1, 3, 2**62))
+    with pytest.raises(ValueError, match="too large|from the other"):
+        mx.sym.transpose(x, axes=(0, 2, 1, 3)).infer_shape_partial()
