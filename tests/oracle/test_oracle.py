@@ -4,73 +4,14 @@
 Needs the interpreter of an environment with mxnet 1.9.1 in MXNET_ORACLE_PYTHON; skipped without.
 """
 
-import os
-import pathlib
-import pickle
-import select
-import struct
-import subprocess
-
 import numpy as np
 import pytest
 
 import mxnet as mx
 from ops import harness
+from oracle.client import Oracle, available, pack, unpack
 
-PYTHON = os.environ.get("MXNET_ORACLE_PYTHON", "")
-WORKER = pathlib.Path(__file__).with_name("worker.py")
-pytestmark = pytest.mark.skipif(
-    not PYTHON or not os.path.exists(PYTHON), reason="MXNET_ORACLE_PYTHON names no interpreter"
-)
-
-
-def pack(array):
-    array = np.ascontiguousarray(array)
-    return array.dtype.str, array.shape, array.tobytes()
-
-
-def unpack(packed):
-    dtype, shape, data = packed
-    return np.frombuffer(data, dtype).reshape(shape)
-
-
-class Oracle:
-    """One process of 1.9.1, started again when a call takes it down."""
-
-    def __init__(self):
-        self.process = None
-
-    def ask(self, call):
-        if self.process is None or self.process.poll() is not None:
-            elsewhere = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}  # which may name this package
-            self.process = subprocess.Popen(
-                [PYTHON, str(WORKER)],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                env=elsewhere,
-            )
-        data = pickle.dumps(call, protocol=4)
-        self.process.stdin.write(struct.pack("<q", len(data)) + data)
-        self.process.stdin.flush()
-        return pickle.loads(self.read(struct.unpack("<q", self.read(8))[0]))
-
-    def read(self, count):
-        data = b""
-        while len(data) < count:
-            if not select.select([self.process.stdout], [], [], 60)[0]:
-                self.process.kill()
-                raise AssertionError("1.9.1 did not answer within a minute")
-            part = os.read(self.process.stdout.fileno(), count - len(data))
-            if not part:
-                raise AssertionError(f"1.9.1 died with code {self.process.wait()}")
-            data += part
-        return data
-
-    def close(self):
-        if self.process is not None:
-            self.process.kill()
-            self.process.wait()
+pytestmark = pytest.mark.skipif(not available, reason="MXNET_ORACLE_PYTHON names no interpreter")
 
 
 @pytest.fixture(scope="module")

@@ -17,6 +17,8 @@ import numpy as np  # noqa: E402
 
 import mxnet as mx  # noqa: E402
 
+assert mx.__version__.startswith("1.9"), f"this is mxnet {mx.__version__} of {mx.__file__}"
+
 
 def unpack(packed):
     dtype, shape, data = packed
