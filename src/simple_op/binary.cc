@@ -23,10 +23,12 @@ bool needs_range(Fn fn) { return fn == Fn::power || fn == Fn::hypot; }
 
 void read_scalar(const Params& params, Scalar* to) { *to = params.as<ScalarParams>().scalar; }
 
-// A bool array with a number becomes int64 or float64; every other array keeps its dtype.
+// A bool array with a whole number becomes int64; without a floating point dtype, one with another number float64.
 void scalar_dtype(InferContext& c) {
-  if (c.in[0].dtype == DType::boolean) {
-    c.merge_out_dtype(0, c.as<ScalarParams>().is_int ? DType::i64 : DType::f64);
+  const DType dtype = c.in[0].dtype;
+  const bool is_int = c.as<ScalarParams>().is_int;
+  if (dtype == DType::boolean || (is_integer(dtype) && !is_int)) {
+    c.merge_out_dtype(0, is_int ? DType::i64 : DType::f64);
   } else {
     infer::same_dtype(c);
   }

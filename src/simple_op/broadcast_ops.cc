@@ -64,8 +64,8 @@ struct BroadcastLikeParams {
     s.field("lhs_axes", &BroadcastLikeParams::lhs_axes, "Axes of lhs to repeat along; all if None.");
     s.field("rhs_axes", &BroadcastLikeParams::rhs_axes, "The axes of rhs whose sizes they take.");
     s.validate([](const BroadcastLikeParams& p) {
-      if (p.lhs_axes.has_value() == p.rhs_axes.has_value() && (!p.lhs_axes || p.lhs_axes->rank() == p.rhs_axes->rank()))
-        return;
+      const auto count = [](const std::optional<Shape>& axes) { return axes ? axes->rank() : 0; };
+      if (count(p.lhs_axes) == count(p.rhs_axes)) return;
       fail(ErrorKind::value, "lhs_axes and rhs_axes must be given together and have the same length");
     });
   }
@@ -74,7 +74,7 @@ void infer_broadcast_like(InferContext& c) {
   const Shape &lhs = c.in[0].shape, &rhs = c.in[1].shape;
   if (!lhs.rank_known() || !rhs.rank_known()) return;
   const auto& p = c.as<BroadcastLikeParams>();
-  if (!p.lhs_axes) return merge_broadcast(c, rhs);
+  if (!p.lhs_axes || p.lhs_axes->rank() == 0) return merge_broadcast(c, rhs);
   Shape target = Shape::of_rank(lhs.rank());
   for (int i = 0; i < p.lhs_axes->rank(); ++i) {
     const int from = normalize_axis((*p.rhs_axes)[i], rhs.rank(), c.op.name.c_str(), "rhs_axes");

@@ -89,6 +89,12 @@ MX_INLINE V round_away(V x) {  // halves away from zero
   return vabs(x - t) >= Lane<V>(0.5) ? t + with_sign(V{} + Lane<V>(1), x) : t;
 }
 
+template <typename V>
+MX_INLINE V round_down(V x) {  // halves to the whole number below
+  const V below = vfloor(x), above = vceil(x);
+  return x - below <= above - x ? below : above;
+}
+
 // Integers: a division by zero gives 0, and the smallest by -1 wraps, neither traps.
 template <typename V>
 MX_INLINE V int_div(V a, V b) {
@@ -167,7 +173,7 @@ MX_FORMULA(copy, a)
 MX_FORMULA(negative, negated(a))
 MX_FORMULA(abs, magnitude(a))
 MX_FORMULA(sign, sign_of(a))
-MX_FORMULA(rint, MX_BOTH(vrint(a), a))
+MX_FORMULA(rint, MX_BOTH(round_down(a), a))
 MX_FORMULA(ceil, MX_BOTH(vceil(a), a))
 MX_FORMULA(floor, MX_BOTH(vfloor(a), a))
 MX_FORMULA(trunc, MX_BOTH(vtrunc(a), a))

@@ -87,7 +87,7 @@ KINKED = {  # differentiable away from whole and half numbers, exact on integers
     "relu": (lambda x: np.maximum(x, 0), True),
     "_copy": (lambda x: x, True),
     "sign": (np.sign, True),
-    "rint": (np.rint, True),
+    "rint": (lambda x: np.ceil(x - 0.5), True),
     "ceil": (np.ceil, True),
     "floor": (np.floor, True),
     "trunc": (np.trunc, True),
@@ -334,7 +334,7 @@ record(
     samples=lambda rng: [
         Sample([away_from_zero(rng, (3, 5, 7))], dict(act_type="leaky", slope=0.3)),
         Sample([away_from_zero(rng, (3, 4))], dict(act_type="elu", slope=0.7)),
-        Sample([away_from_zero(rng, (3, 4))], dict(act_type="selu")),
+        Sample([away_from_zero(rng, (3, 4))], dict(act_type="selu"), oracle=False),  # 1.9.1 has another slope
         Sample([away_from_zero(rng, (3, 40))], dict(act_type="gelu")),
         Sample([away_from_zero(rng, (3, 4, 2)), rng.uniform(0.1, 0.5, 4)], dict(act_type="prelu")),
         Sample([away_from_zero(rng, (3, 4)), rng.uniform(0.1, 0.5, 1)], dict(act_type="prelu")),

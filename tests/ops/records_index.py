@@ -47,7 +47,7 @@ record(
     samples=lambda rng: [
         Sample([normal(rng, 3, 4), tuples([0, 1, 0], [3, 2, 3])]),
         Sample([normal(rng, 3, 4), tuples([0, 2])]),
-        Sample([normal(rng, 3, 4), index(-1, -3)[None]]),
+        Sample([normal(rng, 3, 4), index(-1, -3)[None]], oracle=False),  # 1.9.1 crashes
         Sample([normal(rng, 2, 3, 4), np.zeros((2, 2, 3), np.int32)]),
     ],
     errors=[
@@ -107,7 +107,7 @@ record(
     reference=lambda x, shape: np.stack(np.unravel_index(x.astype(np.int64), (7, 6))),
     samples=lambda rng: [
         Sample([np.array([22.0, 41, 37])], dict(shape=(7, 6))),
-        Sample([np.array([[22.0, 41], [3, 4]])], dict(shape=(-1, 6))),
+        Sample([np.array([[22.0, 41], [3, 4]])], dict(shape=(-1, 6)), oracle=False),  # 1.9.1 loses values
     ],
 )
 
@@ -207,9 +207,9 @@ record(
     grad=True,
     reference=lambda x, axis=-1, is_ascend=True: np.sort(x, axis) if is_ascend else -np.sort(-x.astype(float), axis),
     samples=lambda rng: [
-        Sample([distinct(rng, 3, 4)]),
+        Sample([distinct(rng, 3, 4)], oracle=False),  # there the gradient needs an axis
         Sample([distinct(rng, 3, 4)], dict(is_ascend=False, axis=0)),
-        Sample([distinct(rng, 3, 4)], dict(axis=None)),
+        Sample([distinct(rng, 3, 4)], dict(axis=None), oracle=False),  # 1.9.1 has no gradient
         Sample([rng.standard_normal(10000)], grad=False),
     ],
     errors=[ErrorSample([np.ones((3, 3))], dict(axis=2), "axis 2")],
@@ -225,7 +225,7 @@ record(
         Sample([np.array([[3.0, 1, 2], [0, 5, 4], [1, 1, 1]])], dict(is_ascend=False)),
         Sample([distinct(rng, 3, 4)], dict(axis=None, dtype="int32")),
         Sample([np.array([1, np.nan, 3, -0.0, 0.0, -np.inf])], oracle=False),
-        Sample([rng.integers(0, 50, 9000).astype(float)], dict(dtype="int32")),
+        Sample([rng.integers(0, 50, 9000).astype(float)], dict(dtype="int32"), oracle=False),  # 1.9.1 is not stable
     ],
 )
 
@@ -283,7 +283,7 @@ record(
     reference=sequence_last,
     samples=lambda rng: [
         Sample([normal(rng, 3, 2, 2), index(1, 3)], USED),
-        Sample([normal(rng, 3, 2)]),
+        Sample([normal(rng, 3, 2)], oracle=False),  # 1.9.1 crashes
         Sample([normal(rng, 3, 2, 2), index(1, 2, 1)], dict(USED, axis=1)),
         Sample([normal(rng, 3, 2), index(0, 9)], USED, oracle=False),
     ],
@@ -302,6 +302,7 @@ record(
 
 record(
     "_np_cumsum",
+    oracle=False,  # no function of 1.9.1's mx.nd
     dtypes=("float16", "float32", "float64", "int8", "int32", "int64"),
     grad=True,
     reference=lambda x, axis=None, dtype=None: np.cumsum(x, axis, x.dtype if x.dtype.kind != "f" else None),

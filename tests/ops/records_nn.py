@@ -271,6 +271,10 @@ record(
 # ---- pooling ------------------------------------------------------------------------------------------------------
 
 
+def signed_root(x, p):
+    return np.sign(x) * np.abs(x) ** (1 / p)
+
+
 def pooling(
     x,
     kernel=(),
@@ -282,7 +286,12 @@ def pooling(
     p_value=2,
     count_include_pad=True,
     whole=False,
+    layout="NCHW",
 ):
+    if layout.endswith("C"):
+        params = dict(kernel=kernel, pool_type=pool_type, stride=stride, pad=pad, global_pool=global_pool,
+                      pooling_convention=pooling_convention, p_value=p_value, count_include_pad=count_include_pad)
+        return np.moveaxis(pooling(np.moveaxis(x, -1, 1), **params), 1, -1)
     if global_pool:
         kernel, stride, pad = x.shape[2:], (), ()
     stride, _, pad = window_dims(kernel, stride, (), pad)
@@ -301,17 +310,22 @@ def pooling(
             "max": lambda part: part.max(-1),
             "avg": lambda part, count=count: part.sum(-1) / count,
             "sum": lambda part: part.sum(-1),
-            "lp": lambda part: (np.abs(part) ** p_value).sum(-1) ** (1 / p_value),
+            "lp": lambda part: signed_root((part**p_value).sum(-1), p_value),
         }[pool_type](part)
     return y
+
+
+def positive_normal(rng, *shape):
+    return np.abs(normal(rng, *shape)) + 0.1
 
 
 def pool_samples(rng):
     samples = []
     for kind in ("max", "avg", "sum", "lp"):
         more = dict(p_value=3) if kind == "lp" else {}
+        data = positive_normal if kind == "lp" else normal  # a root of a sum near zero has no gradient to speak of
         for channels in (3, 20):
-            x = normal(rng, 2, channels, 6, 7)
+            x = data(rng, 2, channels, 6, 7)
             for p in (
                 dict(kernel=(2, 2), stride=(2, 2)),
                 dict(kernel=(3, 2), stride=(2, 2), pad=(1, 0), pooling_convention="full"),
@@ -321,14 +335,26 @@ def pool_samples(rng):
                 samples.append(
                     Sample([x], dict(p, pool_type=kind, **more), oracle=kind != "avg" or p["kernel"] == (3, 3))
                 )
-        samples.append(Sample([normal(rng, 2, 3, 5, 4)], dict(pool_type=kind, global_pool=True, **more)))
-        samples.append(Sample([normal(rng, 2, 3, 9)], dict(pool_type=kind, kernel=(3,), stride=(2,), **more)))
+        samples.append(Sample([data(rng, 2, 3, 5, 4)], dict(pool_type=kind, global_pool=True, **more)))
+        samples.append(Sample([data(rng, 2, 3, 9)], dict(pool_type=kind, kernel=(3,), stride=(2,), **more)))
         samples.append(
-            Sample([normal(rng, 1, 2, 4, 5, 3)], dict(pool_type=kind, kernel=(2, 2, 2), stride=(2, 1, 1), **more))
+            Sample([data(rng, 1, 2, 4, 5, 3)], dict(pool_type=kind, kernel=(2, 2, 2), stride=(2, 1, 1), **more))
         )
     samples.append(
         Sample([normal(rng, 1, 2, 5, 5)], dict(kernel=(3, 3), pad=(1, 1), pool_type="avg", count_include_pad=False))
     )
+    for kind in ("max", "avg", "lp"):
+        more = dict(p_value=3) if kind == "lp" else {}
+        for shape, p in (
+            ((2, 9, 3), dict(kernel=(3,), stride=(2,), layout="NWC")),
+            ((2, 6, 7, 20), dict(kernel=(3, 2), stride=(2, 2), pad=(1, 1), layout="NHWC")),
+            ((2, 4, 5, 3), dict(global_pool=True, layout="NHWC")),
+            ((1, 4, 5, 3, 2), dict(kernel=(2, 2, 2), stride=(2, 1, 1), layout="NDHWC")),
+        ):
+            data = positive_normal if kind == "lp" else normal
+            samples.append(Sample([data(rng, *shape)], dict(p, pool_type=kind, **more)))
+    for p_value in (1, 2, 3):
+        samples.append(Sample([normal(rng, 2, 3, 5)], dict(kernel=(2,), pool_type="lp", p_value=p_value), grad=False))
     return samples
 
 

@@ -157,7 +157,7 @@ def with_master(reference):
     return master
 
 
-def add_master(name, reference, states, params):
+def add_master(name, reference, states, params, **more):
     record(
         name,
         reference=with_master(reference),
@@ -169,6 +169,7 @@ def add_master(name, reference, states, params):
             Sample([x.astype(np.float32) if i > 1 else x for i, x in enumerate(arrays(rng, states + 1))], params)
         ],
         errors=[ErrorSample([np.ones(2)] * (3 + states), {}, "lr")],
+        **more,
     )
 
 
@@ -215,7 +216,7 @@ add(
 )
 add_master("mp_sgd_update", sgd, 0, COMMON)
 add_master("mp_sgd_mom_update", sgd_mom, 1, MOMENTUM)
-add_master("mp_nag_mom_update", nag, 1, MOMENTUM)
+add_master("mp_nag_mom_update", nag, 1, MOMENTUM, oracle=False)  # its docstring says why
 
 record(
     "lamb_update_phase2",

@@ -93,7 +93,12 @@ record(
     ],
 )
 record(
-    "_copyto", dtypes=ALL_DTYPES, grad=True, samples=lambda rng: [Sample([normal(rng, 2, 3)])], reference=lambda x: x
+    "_copyto",
+    oracle=False,  # cannot be called there
+    dtypes=ALL_DTYPES,
+    grad=True,
+    samples=lambda rng: [Sample([normal(rng, 2, 3)])],
+    reference=lambda x: x,
 )
 
 # ---- permutations -------------------------------------------------------------------------------------------------
@@ -204,7 +209,7 @@ record(
     dtypes=ALL_DTYPES,
     grad=True,
     samples=lambda rng: (
-        [Sample([normal(rng, 5, 4)], p) for p in SLICES]
+        [Sample([normal(rng, 5, 4)], p, oracle=p["begin"] != (-9,)) for p in SLICES]  # 1.9.1 fails there
         + [Sample([normal(rng, 5, 4)], dict(begin=(2,), end=(2,)), oracle=False)]
     ),
     reference=lambda x, **p: x[window(**p)],
@@ -525,6 +530,7 @@ record(
 )
 record(
     "_zeros_without_dtype",
+    oracle=False,  # cannot be called there
     samples=lambda rng: [Sample([], dict(shape=(2, 3)))],
     reference=lambda shape: np.zeros(shape),
 )

@@ -3,9 +3,9 @@
 
     MXNET_ORACLE_PYTHON=... python tests/oracle/random_calls.py SEED CALLS [OPERATOR ...]
 
-A call starts from a sample of the operator's record; then extents, dtypes, parameters and values change. Both sides give
-the same (shapes, dtypes, values, gradients), or both refuse. Prints what differs, one line per operator and kind with
-the first such call.
+A call starts from a sample of the operator's record; then extents, dtypes, parameters and values change. Both sides
+give the same (shapes, dtypes, values, gradients), or both refuse. Prints what differs, one line per operator and kind
+with the first such call.
 """
 
 import collections
@@ -19,10 +19,11 @@ import numpy as np
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent.parent))
 
-import mxnet as mx  # noqa: E402
-from mxnet._core import _ext  # noqa: E402
-from ops import harness  # noqa: E402
-from oracle.client import Died, Oracle, pack, unpack  # noqa: E402
+from oracle.client import Died, Oracle, pack, unpack
+
+import mxnet as mx
+from mxnet._core import _ext
+from ops import harness
 
 DTYPES = ("float32", "float64", "float16", "int32", "int64", "uint8", "int8")
 TOLERANCE = {"float16": 4e-3, "float32": 2e-5, "float64": 2e-5}
@@ -132,6 +133,49 @@ def random_call(rec, rng):
     if rec.grad and sample.grad:
         call.grad = [i for i in rec.data_inputs(sample) if i < len(inputs) and call.inputs[i].dtype.kind == "f"]
     return call
+
+
+# ---- what may differ ------------------------------------------------------------------------------------------------
+
+# Operators of which 1.9.1's answers are accidents: memory that was not there (indices, lengths or labels out of range),
+# the order of equal values, NaN and infinity in sums and maxima, negative or unused parameters that it does not check.
+NEVER_HERE = {
+    "outputs": {
+        "SequenceLast", "SequenceMask", "SequenceReverse", "_histogram", "_ravel_multi_index", "_split_v2",
+        "_unravel_index", "all_finite", "argsort", "fill_element_0index", "gather_nd", "multi_all_finite", "pick",
+        "reverse", "softmax", "softmax_cross_entropy", "sort", "topk", "batch_take", "take", "SoftmaxOutput", "RNN",
+    },
+    "gradients": {
+        "SequenceLast", "SequenceReverse", "SoftmaxActivation", "gather_nd", "sort", "topk", "Pooling", "gammaln",
+        "gamma", "softmax", "softmin", "log_softmax", "RNN", "LeakyReLU", "take",
+    },
+    "refused here": {
+        "Crop", "InstanceNorm", "L2Normalization", "LRN", "LayerNorm", "GroupNorm", "Pooling_v1", "Reshape",
+        "UpSampling", "_contrib_arange_like", "_contrib_div_sqrt_dim", "_contrib_index_array", "_contrib_index_copy",
+        "_eye", "_split_v2", "_slice_assign", "broadcast_like", "im2col", "moments", "scatter_nd", "softmax",
+        "softmin", "log_softmax", "transpose", "_histogram", "Deconvolution",
+    },
+    "shape of outputs": {"_unravel_index", "repeat", "_full"},
+    "number of outputs": {"LeakyReLU"},  # rrelu shows its mask there
+}
+# With integers and halves each side rounds at another place.
+WHOLE_STEPS = {"_arange", "_contrib_arange_like", "_contrib_quadratic"}
+
+
+def intended(kind, text, call):
+    """Whether a difference is one that we want, or one that says nothing."""
+    if kind == "refused there" or call.name in NEVER_HERE.get(kind, ()):
+        return True
+    special = any(x.dtype.kind == "f" and not np.isfinite(x).all() for x in call.inputs)
+    whole = any(x.dtype.kind in "iu" for x in call.inputs) or "int" in str(call.params.get("dtype"))
+    if "-2147483648" in text or "255" in text:  # NaN or a negative number as an integer
+        return True
+    half = any(x.dtype == np.float16 for x in call.inputs)
+    if call.name in WHOLE_STEPS and (whole or half) or call.name == "ftrl_update" and half:
+        return True
+    if call.name == "clip" and call.params.get("a_min", 0) > call.params.get("a_max", 0):
+        return True
+    return special and kind in ("outputs", "gradients", "written")
 
 
 # ---- the two sides --------------------------------------------------------------------------------------------------

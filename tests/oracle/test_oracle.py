@@ -6,10 +6,10 @@ Needs the interpreter of an environment with mxnet 1.9.1 in MXNET_ORACLE_PYTHON;
 
 import numpy as np
 import pytest
+from oracle.client import Oracle, available, pack, unpack
 
 import mxnet as mx
 from ops import harness
-from oracle.client import Oracle, available, pack, unpack
 
 pytestmark = pytest.mark.skipif(not available, reason="MXNET_ORACLE_PYTHON names no interpreter")
 
@@ -28,7 +28,7 @@ def cases():
         for rec in harness.RECORDS.values()
         if rec.oracle and not rec.random
         for i, sample in enumerate(rec.make_samples())
-        if sample.oracle
+        if sample.oracle and all(x.size for x in sample.inputs)  # to 1.9.1 an extent of 0 means an unknown one
     ]
 
 
@@ -44,15 +44,24 @@ def close(rec, got, want, what):
     )
 
 
+# 1.9.1 has no gradient here, or a wrong one: max pooling outside of training keeps no places.
+NO_GRADIENT_THERE = {"_grad_add", "_slice_assign", "_slice_assign_scalar", "batch_take"}
+
+
+def compares_gradient(rec, sample):
+    if not (rec.grad and sample.grad) or rec.name in NO_GRADIENT_THERE:
+        return False
+    return not (sample.params.get("projection_size") or (rec.name == "Pooling" and not sample.train))
+
+
 @pytest.mark.parametrize("rec,sample", cases())
 def test_same_as_mxnet_1_9(oracle, rec, sample):
     inputs = [np.asarray(x, np.float32) if x.dtype == np.float64 else x for x in sample.inputs]
     arrays = [mx.nd.array(x, dtype=x.dtype.name) for x in inputs]
     with harness.scope(sample):
         outs = harness.call(rec, arrays, sample.params)
-    grad = (
-        rec.data_inputs(sample) if rec.grad and sample.grad and len(harness.differentiable(outs)) == len(outs) else []
-    )
+    differentiable = len(harness.differentiable(outs)) == len(outs)
+    grad = rec.data_inputs(sample) if compares_gradient(rec, sample) and differentiable else []
     heads = [h.astype(np.float32) for h in harness.make_heads(outs)]
     theirs = oracle.ask(
         {

@@ -44,7 +44,8 @@ def answer(call):
     inputs = [mx.nd.array(unpack(x), dtype=unpack(x).dtype) for x in call["inputs"]]
     for i in call["grad"]:
         inputs[i].attach_grad()
-    with mx.autograd.record(train_mode=call["train"]):
+    scope = mx.autograd.record if call["grad"] else mx.autograd.pause
+    with scope(train_mode=call["train"]):
         outs = function(call["name"])(*inputs, **call["params"])
     outs = list(outs) if isinstance(outs, (list, tuple)) else [outs]
     result = {"outputs": [pack(o.asnumpy()) for o in outs], "gradients": []}

@@ -38,7 +38,8 @@ struct PoolingParams {
              "How the output size is rounded: down (valid), up (full), or size / stride rounded up (same).");
     s.field("stride", &PoolingParams::stride, "Step of the window per axis; 1 if empty.");
     s.field("pad", &PoolingParams::pad, "Padding at both ends of each axis; 0 if empty.");
-    s.field("p_value", &PoolingParams::p_value, "The p of lp pooling: 1, 2 or 3.");
+    s.field("p_value", &PoolingParams::p_value,
+            "The p of lp pooling, (sum of x^p)^(1/p): 1, 2 or 3; odd ones keep signs.");
     s.field("count_include_pad", &PoolingParams::count_include_pad, "Whether padding counts in averages; None is yes.");
     s.choice("layout", &PoolingParams::layout,
              {{"None", PoolLayout::none},
@@ -48,14 +49,16 @@ struct PoolingParams {
               {"NDHWC", PoolLayout::ndhwc},
               {"NHWC", PoolLayout::nhwc},
               {"NWC", PoolLayout::nwc}},
-             "Meaning of the data's axes; channels must come second.");
+             "Meaning of the data's axes; None has channels second.");
     s.validate([](const PoolingParams& p) { p.check(); });
   }
 
+  bool channels_last() const {
+    return layout == PoolLayout::nwc || layout == PoolLayout::nhwc || layout == PoolLayout::ndhwc;
+  }
+  int first_axis() const { return channels_last() ? 1 : 2; }  // of the window
+
   void check() const {
-    if (layout == PoolLayout::nwc || layout == PoolLayout::nhwc || layout == PoolLayout::ndhwc) {
-      fail(ErrorKind::not_supported, "layout with channels last is not available on a CPU; transpose the data");
-    }
     if (pool_type == PoolType::lp && (!p_value || *p_value < 1 || *p_value > 3)) {
       fail(ErrorKind::value, "p_value must be 1, 2 or 3 for lp pooling");
     }
@@ -119,14 +122,15 @@ void infer_shape(InferContext& c) {
   }
   Shape out = data;
   for (int i = 0; i < data.rank() - 2; ++i) {
+    const int axis = p.first_axis() + i;
     if (p.global_pool) {
-      out[i + 2] = 1;
-    } else if (data[i + 2] >= 0) {
-      const int64_t padded = data[i + 2] + 2 * p.at(p.pad, i, 0);
+      out[axis] = 1;
+    } else if (data[axis] >= 0) {
+      const int64_t padded = data[axis] + 2 * p.at(p.pad, i, 0);
       if (p.pooling_convention != Convention::same && p.kernel[i] > padded) {
-        c.bad(str("kernel ", p.kernel, " exceeds the padded data of shape ", data, " along axis ", i + 2));
+        c.bad(str("kernel ", p.kernel, " exceeds the padded data of shape ", data, " along axis ", axis));
       }
-      out[i + 2] = output_size(p, i, data[i + 2]);
+      out[axis] = output_size(p, i, data[axis]);
     }
   }
   c.merge_out(0, out);
@@ -147,9 +151,9 @@ PoolView view_of(const PoolingParams& p, const TensorSpec& x) {
   PoolView v;
   v.dtype = x.dtype;
   v.type = p.pool_type;
-  v.layout = x.layout;
+  v.layout = p.channels_last() ? Layout::channels_last : x.layout;
   v.batch = x.shape[0];
-  v.channels = x.shape[1];
+  v.channels = x.shape[p.channels_last() ? x.shape.rank() - 1 : 1];
   v.include_pad = p.count_include_pad.value_or(true);
   v.whole_window = p.whole_window;
   v.p = p.p_value.value_or(2);
@@ -157,7 +161,7 @@ PoolView view_of(const PoolingParams& p, const TensorSpec& x) {
   const int rank = x.shape.rank() - 2;
   for (int i = 0; i < rank; ++i) {
     const auto to = static_cast<size_t>(3 - rank + i);
-    v.in[to] = x.shape[i + 2];
+    v.in[to] = x.shape[p.first_axis() + i];
     if (p.global_pool) {
       v.kernel[to] = v.stride[to] = v.in[to];
       continue;
@@ -178,11 +182,14 @@ int64_t cost(const PoolView& v) {
   return 100 + (v.layout == Layout::plain ? 2 * points : points / 4);
 }
 
+// Of the arrays: a shape that names the channels last says all about it.
+Layout layout_of(const PoolingParams& p, const PoolView& v) { return p.channels_last() ? Layout::plain : v.layout; }
+
 template <typename P>
 Prepared prepare_forward(const PrepareArgs& a) {
   const PoolView v = view_of(a.as<P>(), a.in[0]);
-  a.in_layout[0] = a.out[0].layout = v.layout;
-  if (v.type == PoolType::max) a.out[1].layout = v.layout;
+  a.in_layout[0] = a.out[0].layout = layout_of(a.as<P>(), v);
+  if (v.type == PoolType::max) a.out[1].layout = a.out[0].layout;
   return make_kernel(
       [v](const KernelCall& call) {
         void* index = v.type == PoolType::max ? call.out[1] : nullptr;
@@ -200,8 +207,8 @@ Prepared prepare_forward(const PrepareArgs& a) {
 template <typename P>
 Prepared prepare_backward(const PrepareArgs& a) {
   const PoolView v = view_of(a.as<P>(), a.in[1]);
-  a.in_layout[0] = a.in_layout[1] = a.in_layout[2] = a.out[0].layout = v.layout;
-  if (v.type == PoolType::max) a.in_layout[3] = v.layout;
+  a.in_layout[0] = a.in_layout[1] = a.in_layout[2] = a.out[0].layout = layout_of(a.as<P>(), v);
+  if (v.type == PoolType::max) a.in_layout[3] = a.out[0].layout;
   return make_kernel(
       [v](const KernelCall& call) {
         const void* index = v.type == PoolType::max ? call.in[3] : nullptr;
@@ -224,11 +231,16 @@ Prepared prepare_winners(const PrepareArgs& a) {
     auto run = [v](const KernelCall& call) {
       const auto* values = static_cast<const T*>(call.in[0]);
       auto* to = static_cast<T*>(call.out[0]);
+      const bool last = v.layout == Layout::channels_last;
+      const int64_t step_of_place = last ? v.channels : 1;  // from one place of a channel to the next
       cpu::parallel_for(v.batch * v.channels, 16, [&](int64_t begin, int64_t end) {
         for (int64_t i = begin * v.out_size(); i < end * v.out_size(); ++i) {
           int64_t place =
               v.wide_index ? static_cast<const int32_t*>(call.in[1])[i] : static_cast<const uint8_t*>(call.in[1])[i];
-          int64_t rest = i % v.out_size(), offset = 0, step = 1;
+          const int64_t channel = last ? i % v.channels : i / v.out_size() % v.channels;
+          const int64_t image = i / (v.out_size() * v.channels);
+          const int64_t from = image * v.in_size() * v.channels + (last ? channel : channel * v.in_size());
+          int64_t rest = i / step_of_place % v.out_size(), offset = 0, step = step_of_place;
           bool inside = true;
           for (size_t d = 3; d-- > 0;) {
             const int64_t at = rest % v.out[d] * v.stride[d] - v.pad[d] + place % v.kernel[d];
@@ -238,7 +250,7 @@ Prepared prepare_winners(const PrepareArgs& a) {
             rest /= v.out[d];
             place /= v.kernel[d];
           }
-          to[i] = inside ? values[i / v.out_size() * v.in_size() + offset] : T(0);
+          to[i] = inside ? values[from + offset] : T(0);
         }
       });
     };

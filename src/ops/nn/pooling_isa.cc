@@ -53,8 +53,7 @@ struct Window {
 
 template <typename C>
 C power(C x, int p) {
-  const C a = x < 0 ? -x : x;
-  return p == 1 ? a : p == 2 ? a * a : a * a * a;
+  return p == 1 ? x : p == 2 ? x * x : x * x * x;
 }
 template <typename C>
 C root(C x, int p) {
@@ -207,9 +206,9 @@ struct Pool {
   }
 
   static C lp_slope(C x, C y, int p) {
-    if (p == 1) return x > 0 ? C(1) : x < 0 ? C(-1) : C(0);
+    if (p == 1) return C(1);
     if (y == 0) return C(0);
-    return p == 2 ? x / y : (x < 0 ? -x * x : x * x) / (y * y);
+    return p == 2 ? x / y : x * x / (y * y);
   }
 
   static void backward(const PoolView& v, const void* head, const void* in, const void* out, const void* places,

@@ -68,6 +68,9 @@ void infer_bilinear(InferContext& c) {
 void infer_shape(InferContext& c) {
   const auto& p = c.as<UpSamplingParams>();
   if (p.bilinear()) return infer_bilinear(c);
+  if (static_cast<int64_t>(c.in.size()) != p.num_args) {
+    c.bad(str("num_args is ", p.num_args, " with ", c.in.size(), " arrays"));
+  }
   const Shape& first = c.in[0].shape;
   if (!first.rank_known()) return;
   check_rank(c, first);

@@ -376,7 +376,7 @@ Prepared prepare_lars(const PrepareArgs& args) {
         float* out = static_cast<float*>(c.out[0]);
         for (int64_t i = 0; out && i < n; ++i) {
           const double w = std::sqrt(in(1, i)), g = std::sqrt(in(2, i)) * p.rescale_grad;
-          const double rate = w > 0 && g > 0 ? p.eta * w / (g + in(3, i) * w + p.eps) : 1;
+          const double rate = w > 0 && in(2, i) > 0 ? p.eta * w / (g + in(3, i) * w + p.eps) : 1;
           out[i] = static_cast<float>(in(0, i) * rate);
         }
       },

@@ -135,7 +135,9 @@ const RegisterOp nag{
 
 const RegisterOp mp_nag{
     {.name = "mp_nag_mom_update",
-     .doc = "nag_mom_update of a half precision weight by its float32 master copy, which is written as well.",
+     .doc = "nag_mom_update of a half precision weight by its float32 master copy, which is written as well.\n\nMXNet "
+            "1.9.1 "
+            "took the weight decay in the momentum from the weight after the step; here it is the one before.",
      .params = schema_of<NagParams>(),
      .inputs = Inputs{"weight", "grad", "mom", "weight32"}.mutates({"mom", "weight32"}),
      .infer = {infer::same_shape, infer_master_dtype},

@@ -321,7 +321,7 @@ struct SplitV2Params {
     s.field("axis", &SplitV2Params::axis, "The dimension that is cut.");
     s.field("squeeze_axis", &SplitV2Params::squeeze_axis, "Drop the dimension; each piece must have size 1.");
     s.field("sections", &SplitV2Params::sections, "If positive: the number of equal pieces, instead of indices.")
-        .range(0, 1 << 24);
+        .range(-(1 << 24), 1 << 24);
   }
   int pieces() const { return static_cast<int>(sections > 0 ? sections : std::max(0, indices.rank())); }
 };

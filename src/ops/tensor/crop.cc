@@ -16,7 +16,7 @@ struct CropParams {
     s.field("h_w", &CropParams::h_w, "Height and width, with one array.");
     s.field("center_crop", &CropParams::center_crop, "Take the middle instead of offset.");
     s.validate([](const CropParams& p) {
-      if (p.offset.rank() != 2 || p.h_w.rank() != 2) {
+      if ((p.offset.rank() != 2 && !p.center_crop) || p.h_w.rank() != 2) {
         fail(ErrorKind::value, "offset and h_w must have two entries, got ", p.offset, " and ", p.h_w);
       }
     });
