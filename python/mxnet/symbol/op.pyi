@@ -498,10 +498,10 @@ def Pooling(
         (same). ({'full', 'same', 'valid'}, default valid)
     stride: Step of the window per axis; 1 if empty. (Shape(tuple), default ())
     pad: Padding at both ends of each axis; 0 if empty. (Shape(tuple), default ())
-    p_value: The p of lp pooling: 1, 2 or 3. (int or None, default None)
+    p_value: The p of lp pooling, (sum of x^p)^(1/p): 1, 2 or 3; odd ones keep signs. (int or None, default None)
     count_include_pad: Whether padding counts in averages; None is yes. (boolean or None, default None)
-    layout: Meaning of the data's axes; channels must come second. ({None, 'NCDHW', 'NCHW', 'NCW', 'NDHWC',
-        'NHWC', 'NWC'}, default None)
+    layout: Meaning of the data's axes; None has channels second. ({None, 'NCDHW', 'NCHW', 'NCW', 'NDHWC', 'NHWC',
+        'NWC'}, default None)
     """
 
 def Pooling_v1(
@@ -1937,6 +1937,8 @@ def mp_nag_mom_update(
 ) -> Symbol:
     """nag_mom_update of a half precision weight by its float32 master copy, which is written as well.
 
+    MXNet 1.9.1 took the weight decay in the momentum from the weight after the step; here it is the one before.
+
     lr: Learning rate. (float, required)
     momentum: Decay rate of the momentum. (float, default 0.0)
     wd: Weight decay. (float, default 0.0)
@@ -2471,7 +2473,7 @@ def reverse(
     """
 
 def rint(data: Symbol | None = ..., name: str | None = ..., attr: dict[str, str] | None = ..., **kwargs: Any) -> Symbol:
-    """The nearest whole number; halves go to the even one.
+    """The nearest whole number; halves go to the one below (round takes them away from zero).
 
     Shapes: data (any), output the same. Dtype: that of data.
     """
