@@ -16,7 +16,7 @@ available = bool(PYTHON) and os.path.exists(PYTHON)
 
 
 def pack(array):
-    array = np.ascontiguousarray(array)
+    array = np.asarray(array, order="C")
     return array.dtype.str, array.shape, array.tobytes()
 
 

@@ -26,7 +26,7 @@ def unpack(packed):
 
 
 def pack(array):
-    array = np.ascontiguousarray(array)
+    array = np.asarray(array, order="C")
     return array.dtype.str, array.shape, array.tobytes()
 
 

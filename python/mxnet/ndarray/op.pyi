@@ -343,6 +343,23 @@ def GroupNorm(
     output_mean_var: Whether mean and deviation are outputs as well. (boolean, default False)
     """
 
+def IdentityAttachKLSparseReg(
+    data: NDArray | None = ..., moving_avg: NDArray | None = ..., sparseness_target: float = ...,
+    penalty: float = ..., momentum: float = ..., out: NDArray | Sequence[NDArray] | None = ...,
+    name: str | None = ..., **kwargs: Any,
+) -> NDArray:
+    """The identity, whose gradient pulls the mean activation of every unit to a target: that of penalty times the
+    divergence of Kullback and Leibler between the target and a moving average over batches, which is an auxiliary
+    state. Activations should lie in (0, 1).
+
+    Shapes: data (batch, units), moving_avg (units,), output (batch, units). The average moves in each forward
+    pass in training mode; 1.9.1 moves it in backward.
+
+    sparseness_target: The mean activation that is wanted. (float, default 0.1)
+    penalty: Strength of the penalty. (float, default 0.001)
+    momentum: Decay rate of the moving average. (float, default 0.9)
+    """
+
 def InstanceNorm(
     data: NDArray | None = ..., gamma: NDArray | None = ..., beta: NDArray | None = ..., eps: float = ...,
     out: NDArray | Sequence[NDArray] | None = ..., name: str | None = ..., **kwargs: Any,
@@ -2408,6 +2425,103 @@ def random_normal(
     shape: Shape of the result; None is (1,). (Shape or None, default None)
     ctx: Where the array is made, as text; empty is the current context. (string, default )
     dtype: float16, bfloat16, float32 or float64; None is float32. (dtype or None, default None)
+    """
+
+def random_pdf_dirichlet(
+    sample: NDArray | None = ..., alpha: NDArray | None = ..., is_log: bool = ...,
+    out: NDArray | Sequence[NDArray] | None = ..., name: str | None = ..., **kwargs: Any,
+) -> NDArray:
+    """Density of samples: that of the Dirichlet distribution.
+
+    Shapes: alpha (..., k), sample (..., *, k), that is with any further axes before the last; output like sample
+    without its last axis. The gradients have no gradients.
+
+    is_log: Whether to give the logarithm of the density. (boolean, default False)
+    """
+
+def random_pdf_exponential(
+    sample: NDArray | None = ..., lam: NDArray | None = ..., is_log: bool = ...,
+    out: NDArray | Sequence[NDArray] | None = ..., name: str | None = ..., **kwargs: Any,
+) -> NDArray:
+    """Density of samples: that of the exponential distribution with rate lam.
+
+    Shapes: the parameters (...), sample (..., *), that is with any further axes; output like sample. The
+    gradients have no gradients.
+
+    is_log: Whether to give the logarithm of the density. (boolean, default False)
+    """
+
+def random_pdf_gamma(
+    sample: NDArray | None = ..., alpha: NDArray | None = ..., beta: NDArray | None = ..., is_log: bool = ...,
+    out: NDArray | Sequence[NDArray] | None = ..., name: str | None = ..., **kwargs: Any,
+) -> NDArray:
+    """Density of samples: that of the gamma distribution with shape alpha and rate beta.
+
+    Shapes: the parameters (...), sample (..., *), that is with any further axes; output like sample. The
+    gradients have no gradients.
+
+    is_log: Whether to give the logarithm of the density. (boolean, default False)
+    """
+
+def random_pdf_generalized_negative_binomial(
+    sample: NDArray | None = ..., mu: NDArray | None = ..., alpha: NDArray | None = ..., is_log: bool = ...,
+    out: NDArray | Sequence[NDArray] | None = ..., name: str | None = ..., **kwargs: Any,
+) -> NDArray:
+    """Density of samples: the probability under a negative binomial distribution with mean mu and dispersion alpha.
+
+    Shapes: the parameters (...), sample (..., *), that is with any further axes; output like sample. The
+    gradients have no gradients.
+
+    is_log: Whether to give the logarithm of the density. (boolean, default False)
+    """
+
+def random_pdf_negative_binomial(
+    sample: NDArray | None = ..., k: NDArray | None = ..., p: NDArray | None = ..., is_log: bool = ...,
+    out: NDArray | Sequence[NDArray] | None = ..., name: str | None = ..., **kwargs: Any,
+) -> NDArray:
+    """Density of samples: the probability of so many failures before success number k, each try succeeding with
+    probability p.
+
+    Shapes: the parameters (...), sample (..., *), that is with any further axes; output like sample. The
+    gradients have no gradients.
+
+    is_log: Whether to give the logarithm of the density. (boolean, default False)
+    """
+
+def random_pdf_normal(
+    sample: NDArray | None = ..., mu: NDArray | None = ..., sigma: NDArray | None = ..., is_log: bool = ...,
+    out: NDArray | Sequence[NDArray] | None = ..., name: str | None = ..., **kwargs: Any,
+) -> NDArray:
+    """Density of samples: that of the normal distribution.
+
+    Shapes: the parameters (...), sample (..., *), that is with any further axes; output like sample. The
+    gradients have no gradients.
+
+    is_log: Whether to give the logarithm of the density. (boolean, default False)
+    """
+
+def random_pdf_poisson(
+    sample: NDArray | None = ..., lam: NDArray | None = ..., is_log: bool = ...,
+    out: NDArray | Sequence[NDArray] | None = ..., name: str | None = ..., **kwargs: Any,
+) -> NDArray:
+    """Density of samples: the probability under a Poisson distribution with mean lam.
+
+    Shapes: the parameters (...), sample (..., *), that is with any further axes; output like sample. The
+    gradients have no gradients.
+
+    is_log: Whether to give the logarithm of the density. (boolean, default False)
+    """
+
+def random_pdf_uniform(
+    sample: NDArray | None = ..., low: NDArray | None = ..., high: NDArray | None = ..., is_log: bool = ...,
+    out: NDArray | Sequence[NDArray] | None = ..., name: str | None = ..., **kwargs: Any,
+) -> NDArray:
+    """Density of samples: 1 / (high - low), whether or not the sample lies between.
+
+    Shapes: the parameters (...), sample (..., *), that is with any further axes; output like sample. The
+    gradients have no gradients.
+
+    is_log: Whether to give the logarithm of the density. (boolean, default False)
     """
 
 def random_poisson(

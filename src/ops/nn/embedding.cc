@@ -155,6 +155,7 @@ const RegisterOp embedding{{
         "Picks rows of weight by index; indices outside are clipped to the first or last row.\n\n"
         "Shapes: data (...) of any numeric dtype, weight (input_dim, output_dim), output (..., output_dim) of weight's "
         "dtype.",
+    .aliases = {"_contrib_SparseEmbedding"},
     .params = schema_of<EmbeddingParams>(),
     .inputs = {"data", "weight"},
     .infer = {infer_shape, infer_dtype},
