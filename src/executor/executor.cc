@@ -6,6 +6,7 @@
 #include "autograd/tape.h"
 #include "base/observe.h"
 #include "executor/gradient_pass.h"
+#include "executor/passes.h"
 #include "symbol/infer.h"
 
 namespace mxnet {
@@ -124,6 +125,14 @@ void Executor::forward(bool training) {
   plan->run_forward(in, outputs_, frame_);
 }
 
+std::vector<Entry> Executor::settled_heads() const {
+  std::unordered_map<const Node*, TensorSpec> known;
+  for (size_t i = 0; i < inputs_.size(); ++i) {
+    known[plans_.variables()[i]] = {inputs_[i].shape(), inputs_[i].dtype(), Layout::plain};
+  }
+  return settle_shapes(plans_.heads(), infer_graph(plans_.heads(), known));
+}
+
 void Executor::forward_watched(bool training) {
   drop_frame();
   recorded_.clear();
@@ -136,7 +145,7 @@ void Executor::forward_watched(bool training) {
     const ModeScope mode(training);
     std::unordered_map<const Node*, NDArray> feed;
     for (size_t i = 0; i < inputs_.size(); ++i) feed[plans_.variables()[i]] = inputs_[i];
-    results = interpret(plans_.heads(), feed, device_, monitor_ ? &*monitor_ : nullptr);
+    results = interpret(settled_heads(), feed, device_, monitor_ ? &*monitor_ : nullptr);
   }
   for (size_t i = 0; i < results.size(); ++i) {
     if (outputs_[i].is_none() || outputs_[i].shape() != results[i].shape())
@@ -158,7 +167,7 @@ std::vector<NDArray> Executor::record(bool training) {
     }
     feed[plans_.variables()[i]] = std::move(variable);
   }
-  return interpret(plans_.heads(), feed, device_, monitor_ ? &*monitor_ : nullptr);
+  return interpret(settled_heads(), feed, device_, monitor_ ? &*monitor_ : nullptr);
 }
 
 void Executor::backward_recorded(std::span<const NDArray> head_gradients, std::span<const Head> kinds) {

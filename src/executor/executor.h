@@ -34,6 +34,7 @@ class Executor {
   std::vector<uint8_t> needs() const;
   void allocate_outputs();
   void forward_watched(bool training);
+  std::vector<Entry> settled_heads() const;  // with known shapes of what has no inputs
   std::vector<NDArray> record(bool training);
   void backward_recorded(std::span<const NDArray> head_gradients, std::span<const Head> kinds);
   void drop_frame();

@@ -203,6 +203,23 @@ std::vector<Entry> replace_nodes(std::span<const Entry> heads, const std::functi
   return out;
 }
 
+std::vector<Entry> settle_shapes(std::span<const Entry> heads, const GraphSpecs& specs) {
+  return rebuild(heads, [&](const Ref<Node>& node, const Node& original) {
+    const OpDef& op = *original.op;
+    if (!original.inputs.empty() || op.params.find("shape") < 0) return node;
+    const Shape& found = specs.of.at(&original)[0].shape;
+    const std::string text = str(found);
+    if (!found.known() || parameter(original, "shape") == text) return node;
+    ParamMap params;
+    for (const auto& [name, value] : op.params.to_text(*original.params)) {
+      params.emplace_back(name, name == "shape" ? text : value);
+    }
+    Ref<Node> settled = make_node(op, op.params.parse(original.name, params), original.name, {});
+    settled->attrs = original.attrs;
+    return settled;
+  });
+}
+
 std::vector<Entry> resolve_broadcasts(std::span<const Entry> heads, const GraphSpecs& specs) {
   return rebuild(heads, [&](const Ref<Node>& node, const Node& original) {
     std::vector<TensorSpec> in;

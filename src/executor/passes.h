@@ -15,6 +15,10 @@ namespace mxnet {
 // Nodes that compute the same from the same inputs become one. Random and mutating operators are left alone.
 std::vector<Entry> merge_common_subexpressions(std::span<const Entry> heads);
 
+// Gives operators without inputs (a state that begins with zeros) the shape that inference found for them, so that the
+// shapes of what later passes put in the place of their readers need not flow backwards.
+std::vector<Entry> settle_shapes(std::span<const Entry> heads, const GraphSpecs& specs);
+
 // Replaces elementwise arithmetic whose operands have different shapes by its broadcasting form.
 std::vector<Entry> resolve_broadcasts(std::span<const Entry> heads, const GraphSpecs& specs);
 

@@ -70,6 +70,7 @@ Ref<Plan> Plan::compile(std::span<const Entry> heads, std::span<Node* const> inp
     plan->heads_ = place_casts(plan->heads_, known, *precision);
   }
   plan->has_casts_ = has_casts(plan->heads_);
+  plan->heads_ = settle_shapes(plan->heads_, infer_graph(plan->heads_, known));
   plan->heads_ = resolve_broadcasts(plan->heads_, infer_graph(plan->heads_, known));
   plan->heads_ = merge_common_subexpressions(plan->heads_);
   if (plan->has_casts_) plan->heads_ = simplify_casts(plan->heads_, infer_graph(plan->heads_, known));
