@@ -75,3 +75,39 @@ def test_sparse_embedding():
     np.testing.assert_array_equal(out.asnumpy(), weight.asnumpy()[[1, 3, 1]])
     assert weight.grad.stype == "row_sparse"
     np.testing.assert_array_equal(weight.grad.indices.asnumpy(), [1, 3])
+
+
+def test_updates_of_lists():
+    def arrays():
+        return [[mx.nd.array(v)] for v in ([1, 2.0], [0.5, 1], [0, 0], [0, 0])]
+
+    weight, grad, mean, var = arrays()
+    mx.nd.contrib.multi_adamw_update(weight, grad, mean, var, 2.0, lrs=[0.1], wds=[0.1], etas=[0.5], out=weight)
+    np.testing.assert_allclose(weight[0].asnumpy(), [0.7919, 1.7419], atol=1e-4)
+    (weight,), (grad,), (mean,), (var,) = arrays()
+    mx.nd.contrib.adamw_update(weight, grad, mean, var, mx.nd.array([2.0]), lr=0.1, wd=0.1, eta=0.5, out=weight)
+    np.testing.assert_allclose(weight.asnumpy(), [0.7919, 1.7419], atol=1e-4)
+    weight, grad, mean, var = arrays()
+    mx.nd.contrib.multi_lamb_update(weight, grad, mean, var, [1], lrs=[0.1], wds=[0.1], out=weight)
+    np.testing.assert_allclose(weight[0].asnumpy(), [0.8489, 1.8352], atol=1e-4)
+    half = [weight[0].astype("float16")]
+    mx.nd.contrib.multi_mp_lamb_update(half, [grad[0].astype("float16")], mean, var, weight, [2], [0.1], [0], out=half)
+    np.testing.assert_allclose(half[0].asnumpy(), weight[0].asnumpy(), rtol=1e-3)
+    with pytest.raises(ValueError, match="as many gradients"):
+        mx.nd.contrib.multi_lamb_update(weight, [], mean, var, [1], [0.1], [0.1], out=weight)
+
+
+@pytest.mark.parametrize("symbolic", [False, True])
+def test_rand_zipfian(symbolic):
+    true = mx.nd.array([3, 0])
+    if symbolic:
+        outs = (
+            mx.sym.Group(mx.sym.contrib.rand_zipfian(mx.sym.var("t"), 2000, 50)).bind(mx.cpu(), {"t": true}).forward()
+        )
+    else:
+        outs = mx.nd.contrib.rand_zipfian(true, 2000, 50)
+    sampled, expected_true, expected_sampled = (o.asnumpy() for o in outs)
+    assert sampled.dtype == np.int64 and sampled.shape == (2000,) and ((sampled >= 0) & (sampled < 50)).all()
+    np.testing.assert_allclose(expected_true, np.log([5 / 4, 2]) / np.log(51) * 2000, rtol=1e-6)
+    np.testing.assert_allclose(expected_sampled, np.log((sampled + 2) / (sampled + 1)) / np.log(51) * 2000, rtol=1e-6)
+    assert abs((sampled == 0).sum() - expected_true[1]) < 150

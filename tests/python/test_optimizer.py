@@ -201,3 +201,94 @@ def test_bad_arguments():
         mx.optimizer.Optimizer().update(0, None, None, None)
     with pytest.raises(DeprecationWarning):
         mx.optimizer.SGD().set_lr_scale({})
+
+
+@pytest.mark.parametrize("name, kwargs, expected", [
+    ("lamb", {},
+     [0.962265, -1.962265, 0.462265, 2.96454, 0.986267, 0.264839]),
+    ("lamb", {"learning_rate": 0.1, "wd": 0.1, "lower_bound": 0.5, "upper_bound": 2.0},
+     [-0.826548, -0.007397, -1.243528, 0.922138, -0.690636, 1.800188]),
+    ("lamb", {"bias_correction": False, "clip_gradient": 0.5, "rescale_grad": 0.3},
+     [0.962264, -1.96226, 0.462259, 2.964553, 0.986344, 0.264924]),
+    ("lars", {"momentum": 0.9, "wd": 0.1, "learning_rate": 1.0},
+     [0.9357, -1.8071, 0.170462, 2.839031, -177.116196, 60.720943]),
+    ("lars", {"momentum": 0.9, "eta": 0.01, "eps": 0.1, "schedule": True},
+     [0.980677, -1.935589, 0.371179, 2.969702, -3.129734, 2.342566]),
+    ("lars", {"learning_rate": 0.5, "eta": 0.1, "rescale_grad": 0.2, "clip_gradient": 0.1},
+     [0.596835, -1.328059, -0.171941, 2.451468, 0.09, 1.25]),
+    ("dcasgd", {"wd": 0.1, "clip_gradient": 0.8, "rescale_grad": 0.5, "lamda": 0.3},
+     [0.950475, -1.86142, 0.331909, 2.849291, 0.85733, 0.294567]),
+    ("lbsgd", {},
+     [0.94, -1.8, 0.1, 2.81, 0.62, 0.35]),
+    ("lbsgd", {"momentum": 0.9, "wd": 0.1, "batch_scale": 2, "warmup_epochs": 1, "updates_per_epoch": 4},
+     [0.68728, -1.061838, -1.102693, 2.186623, -0.235854, 0.621356]),
+    ("lbsgd", {"batch_scale": 4, "warmup_strategy": "power2", "warmup_epochs": 2, "updates_per_epoch": 8},
+     [0.959125, -1.86375, 0.2275, 2.839063, 0.678125, 0.318125]),
+    ("lbsgd", {"batch_scale": 4, "warmup_strategy": "sqrt", "warmup_epochs": 2, "updates_per_epoch": 8},
+     [0.948342, -1.827806, 0.155612, 2.820901, 0.641802, 0.336097]),
+    ("lbsgd", {"batch_scale": 2, "warmup_strategy": "lars", "momentum": 0.9, "wd": 0.01},
+     [0.80804, -1.368389, -0.74155, 2.574323, 0.67431, 0.441468]),
+])
+def test_optimizers_of_large_batches(name, kwargs, expected):
+    names = {0: "fc_weight", 1: "bn_gamma"}
+    kwargs = dict(kwargs)
+    if kwargs.pop("schedule", False):
+        kwargs["lr_scheduler"] = mx.lr_scheduler.FactorScheduler(step=5, factor=0.5, base_lr=0.1)
+    optimizer = mx.optimizer.create(name, param_idx2name=names, **kwargs)
+    weights = [nd.array([[1.0, -2.0], [0.5, 3.0]]), nd.array([1.0, 0.25])]
+    updater = mx.optimizer.get_updater(optimizer)
+    for i in range(20):
+        grads = [nd.array([[0.3, -1.0], [2.0, 0.1 * i]]), nd.array([0.2 * i, -0.5])]
+        if optimizer.aggregate_num > 0:
+            updater([0, 1], grads, weights)
+        else:
+            for k in range(2):
+                updater(k, grads[k], weights[k])
+    assert_allclose(np.concatenate([w.asnumpy().ravel() for w in weights]), expected, rtol=2e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["lamb", "lars", "lbsgd", "dcasgd"])
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_half_precision_follows_the_float32_copy(name, dtype):
+    rng = np.random.RandomState(1)
+    start = rng.randn(4, 3).astype("float32")
+    weights = [nd.array(start).astype(dtype), nd.array(start).astype(dtype).astype("float32")]
+    kwargs = {} if name == "lamb" else {"momentum": 0.9}
+    updaters = [mx.optimizer.get_updater(mx.optimizer.create(name, learning_rate=0.01, multi_precision=True, **kwargs))
+                for _ in range(2)]
+    for _ in range(20):
+        grad = nd.array(rng.randn(4, 3)).astype(dtype)
+        updaters[0](0, grad, weights[0])
+        updaters[1](0, grad.astype("float32"), weights[1])
+    tolerance = 1e-3 if dtype == "float16" else 8e-3
+    assert_allclose(weights[0].astype("float32").asnumpy(), weights[1].asnumpy(), rtol=tolerance, atol=tolerance)
+
+
+def test_dcasgd_with_momentum():
+    optimizer = mx.optimizer.DCASGD(momentum=0.5, lamda=0.2, learning_rate=0.1, wd=0.01)
+    weight = nd.array([1.0, -2.0])
+    state = optimizer.create_state(0, weight)
+    w, momentum, previous = np.array([1.0, -2.0]), 0, np.array([1.0, -2.0])
+    for g in (np.array([0.5, 1.0]), np.array([-1.0, 2.0]), np.array([0.1, 0.3])):
+        optimizer.update(0, weight, nd.array(g), state)
+        momentum = 0.5 * momentum - 0.1 * (g + 0.01 * w + 0.2 * g * g * (w - previous))
+        previous, w = w, w + momentum
+    assert_allclose(weight.asnumpy(), w, rtol=1e-6)
+
+
+def test_sgld_noise():
+    mx.random.seed(0)
+    optimizer = mx.optimizer.SGLD(learning_rate=0.01, wd=10)
+    weight = nd.ones((500, 400))
+    optimizer.update(0, weight, nd.ones((500, 400)) * 2, None)
+    values = weight.asnumpy()
+    assert abs(values.mean() - (1 - 0.005 * 12)) < 1e-3
+    assert abs(values.std() - 0.1) < 1e-3
+
+
+def test_group_adagrad_of_rows():
+    weight, history = nd.array([[1, 2.0], [3, 4], [5, 6]]), nd.zeros((3, 1))
+    grad = nd.array([[0.5, 1], [2, 3], [0, 0]]).tostype("row_sparse")
+    nd.contrib.group_adagrad_update(weight, grad, history, lr=0.1, epsilon=0.5, out=weight)
+    assert_allclose(weight.asnumpy(), [[0.9529, 1.9057], [2.9244, 3.8866], [5, 6]], atol=1e-4)
+    assert_allclose(history.asnumpy(), [[0.625], [6.5], [0]])

@@ -1946,6 +1946,37 @@ def moments(
     keepdims: Keep them with size 1. (boolean, default False)
     """
 
+def mp_lamb_update_phase1(
+    weight: Symbol | None = ..., grad: Symbol | None = ..., mean: Symbol | None = ..., var: Symbol | None = ...,
+    weight32: Symbol | None = ..., beta1: float = ..., beta2: float = ..., epsilon: float = ..., t: int = ...,
+    bias_correction: bool = ..., wd: float = ..., rescale_grad: float = ..., clip_gradient: float = ...,
+    name: str | None = ..., attr: dict[str, str] | None = ..., **kwargs: Any,
+) -> Symbol:
+    """lamb_update_phase1 of a half precision weight by its float32 copy weight32. The direction is float32; mean and
+    var are written.
+
+    beta1: Decay rate of the mean of gradients. (float, default 0.9)
+    beta2: Decay rate of the mean of squared gradients. (float, default 0.999)
+    epsilon: Added to the divisor. (float, default 1e-06)
+    t: Number of this update, from 1. (int, required)
+    bias_correction: Correct the means for their start at zero. (boolean, default True)
+    wd: Weight decay. (float, required)
+    rescale_grad: Factor of the gradient. (float, default 1.0)
+    clip_gradient: Bound of the scaled gradient; negative: none. (float, default -1.0)
+    """
+
+def mp_lamb_update_phase2(
+    weight: Symbol | None = ..., g: Symbol | None = ..., r1: Symbol | None = ..., r2: Symbol | None = ...,
+    weight32: Symbol | None = ..., lr: float = ..., lower_bound: float = ..., upper_bound: float = ...,
+    name: str | None = ..., attr: dict[str, str] | None = ..., **kwargs: Any,
+) -> Symbol:
+    """lamb_update_phase2 of a half precision weight by its float32 copy weight32, which is written.
+
+    lr: Learning rate. (float, required)
+    lower_bound: Least norm of the weight; negative: none. (float, default -1.0)
+    upper_bound: Largest norm of the weight; negative: none. (float, default -1.0)
+    """
+
 def mp_nag_mom_update(
     weight: Symbol | None = ..., grad: Symbol | None = ..., mom: Symbol | None = ...,
     weight32: Symbol | None = ..., lr: float = ..., momentum: float = ..., wd: float = ...,

@@ -1,20 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// Optimizers with per-element step sizes: Adam, AdamW, RMSProp, FTRL, FTML, LAMB.
+// Optimizers with per-element step sizes: Adam, AdamW, RMSProp, FTRL, FTML.
 #include <cmath>
 
 #include "ops/optimizer/params.h"
 
 namespace mxnet::ops {
 namespace {
-
-constexpr double kBeta1 = 0.9, kBeta2 = 0.999, kEpsilon = 1e-8;
-
-template <class P>
-void declare_betas(ParamSchemaOf<P>& s) {
-  number<P>(s, "beta1", &P::beta1, "Decay rate of the mean of gradients.");
-  number<P>(s, "beta2", &P::beta2, "Decay rate of the mean of squared gradients.");
-  number<P>(s, "epsilon", &P::epsilon, "Added to the divisor.");
-}
 
 // ---- Adam ----------------------------------------------------------------------------------------------------------
 
@@ -318,98 +309,6 @@ const RegisterOp ftml{{.name = "ftml_update",
                                       });
                                     }}},
                        .flags = kUpdateFlags}};
-
-// ---- LAMB ----------------------------------------------------------------------------------------------------------
-
-struct LambParams {
-  double beta1 = kBeta1, beta2 = kBeta2, epsilon = 1e-6;
-  int64_t t = 1;
-  bool bias_correction = true;
-  double wd = 0, rescale_grad = 1, clip_gradient = -1;
-  static void declare(ParamSchemaOf<LambParams>& s) {
-    declare_betas(s);
-    s.field("t", &LambParams::t, "Number of this update, from 1.").required().runtime().type("int");
-    s.field("bias_correction", &LambParams::bias_correction, "Correct the means for their start at zero.").runtime();
-    number(s, "wd", &LambParams::wd, "Weight decay.").required();
-    declare_gradient_numbers(s);
-  }
-};
-
-UpdateScalars lamb_scalars(const Params& params) {
-  const auto& p = params.as<LambParams>();
-  const double t = static_cast<double>(p.t);
-  UpdateScalars s{
-      .wd = p.wd, .rescale = p.rescale_grad, .clip = p.clip_gradient, .a = p.beta1, .b = p.beta2, .c = p.epsilon};
-  s.d = p.bias_correction ? 1 - std::pow(p.beta1, t) : 1;
-  s.e = p.bias_correction ? 1 - std::pow(p.beta2, t) : 1;
-  return s;
-}
-
-const RegisterOp lamb1{
-    {.name = "lamb_update_phase1",
-     .doc = "The direction of a LAMB step (You et al., 2020), before it is scaled. mean and var are written.",
-     .params = schema_of<LambParams>(),
-     .inputs = Inputs{"weight", "grad", "mean", "var"}.mutates({"mean", "var"}),
-     .infer = {infer::same_shape, infer_update_dtype},
-     .gradient = Gradient::none(),
-     .kernels = {{"simd",
-                  [](const PrepareArgs& args) {
-                    return prepare_update(args, Rule::lamb_direction, 2, false, lamb_scalars);
-                  }}},
-     .flags = kUpdateFlags}};
-
-struct LambStepParams {
-  double lr = 0, lower_bound = -1, upper_bound = -1;
-  static void declare(ParamSchemaOf<LambStepParams>& s) {
-    number(s, "lr", &LambStepParams::lr, "Learning rate.").required();
-    number(s, "lower_bound", &LambStepParams::lower_bound, "Least norm of the weight; negative: none.");
-    number(s, "upper_bound", &LambStepParams::upper_bound, "Largest norm of the weight; negative: none.");
-  }
-  double rate(double weight_norm, double direction_norm) const {
-    if (lower_bound >= 0) weight_norm = std::max(weight_norm, lower_bound);
-    if (upper_bound >= 0) weight_norm = std::min(weight_norm, upper_bound);
-    return weight_norm == 0 || direction_norm == 0 ? lr : lr * weight_norm / direction_norm;
-  }
-};
-
-void infer_lamb_step(InferContext& c) {
-  c.merge_in(1, c.in[0].shape);
-  c.merge_in(0, c.in[1].shape);
-  c.merge_out(0, c.in[0].shape);
-  for (int i : {2, 3}) {
-    const Shape& norm = c.in[i].shape;
-    if (norm.known() && norm.size() != 1) c.bad(str(c.name_in(i), " must hold one number, got shape ", norm));
-  }
-}
-
-Prepared prepare_lamb_step(const PrepareArgs& args) {
-  const UpdateFn update = find_update(Rule::lamb_step, args.in[0].dtype, false).all;
-  if (!update) return str("weights must be floating point, got ", name_of(args.in[0].dtype));
-  const int64_t n = args.in[0].shape.size();
-  UpdatePieces pieces({n});
-  return make_kernel(
-      [=, pieces = std::move(pieces), type = args.in[2].dtype](const KernelCall& c) {
-        if (!c.out[0]) return;
-        const UpdateScalars numbers = dispatch_float(type, [&](auto tag) {
-          using T = typename decltype(tag)::type;
-          return UpdateScalars{.lr = c.params->as<LambStepParams>().rate(*static_cast<const T*>(c.in[2]),
-                                                                         *static_cast<const T*>(c.in[3]))};
-        });
-        const UpdateArrays arrays{.out = c.out[0], .weight = c.in[0], .grad = c.in[1]};
-        pieces.run([&](int, int64_t begin, int64_t end) { update(arrays, numbers, begin, end); });
-      },
-      30 + n * size_of(args.in[0].dtype) / 3);
-}
-
-const RegisterOp lamb2{
-    {.name = "lamb_update_phase2",
-     .doc = "weight - lr * r1 / r2 * g: a LAMB step along direction g, with the norms r1 of the weight and r2 of g.",
-     .params = schema_of<LambStepParams>(),
-     .inputs = {"weight", "g", "r1", "r2"},
-     .infer = {infer_lamb_step, infer_update_dtype},
-     .gradient = Gradient::none(),
-     .kernels = {{"simd", prepare_lamb_step}},
-     .flags = kUpdateFlags}};
 
 }  // namespace
 }  // namespace mxnet::ops

@@ -7,6 +7,7 @@
 #include "backend/cpu/parallel.h"
 #include "backend/cpu/strided_copy.h"
 #include "ops/optimizer/params.h"
+#include "ops/optimizer/sums.h"
 
 namespace mxnet::ops {
 namespace {
@@ -60,34 +61,65 @@ struct MultiSgdParams : MultiParams {
     if constexpr (Momentum) number(s, "momentum", &MultiSgdParams::momentum, "Decay rate of the momentum.");
     declare_multi(s);
   }
-  void set_rule(UpdateScalars& s) const { s.a = momentum; }
+  void set_rule(UpdateScalars& s, int) const { s.a = momentum; }
 };
 
 struct MultiAdamParams : MultiParams {
   static constexpr Rule kRule = Rule::adam;
   static constexpr int kStates = 2;
   static constexpr bool kPreloaded = false;
-  double beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8;
+  double beta1 = kBeta1, beta2 = kBeta2, epsilon = kEpsilon;
   static void declare(ParamSchemaOf<MultiAdamParams>& s) {
     declare_rates(s);
-    number(s, "beta1", &MultiAdamParams::beta1, "Decay rate of the mean of gradients.");
-    number(s, "beta2", &MultiAdamParams::beta2, "Decay rate of the mean of squared gradients.");
-    number(s, "epsilon", &MultiAdamParams::epsilon, "Added to the divisor.");
+    declare_betas(s);
     declare_multi(s);
   }
-  void set_rule(UpdateScalars& s) const { s.a = beta1, s.b = beta2, s.c = epsilon; }
+  void set_rule(UpdateScalars& s, int) const { s.a = beta1, s.b = beta2, s.c = epsilon; }
 };
 
-// Inputs: for each weight (weight, grad, states...[, weight32]); preloaded operators end with the arrays lrs and wds.
+// The factor of all gradients is one more array after the others; the update is skipped when it is not finite or zero
+// (a loss scale that overflowed).
+struct MultiAdamWParams : MultiParams {
+  static constexpr Rule kRule = Rule::adamw;
+  static constexpr int kStates = 2;
+  static constexpr bool kPreloaded = false;
+  static constexpr bool kScaled = true;
+  FloatTuple etas;
+  double beta1 = kBeta1, beta2 = kBeta2, epsilon = kEpsilon;
+  static void declare(ParamSchemaOf<MultiAdamWParams>& s) {
+    using P = MultiAdamWParams;
+    declare_rates(s);
+    s.field("etas", &P::etas, "Factors of the whole steps.").required().runtime().type("tuple of <float>");
+    s.validate([](const P& p) {
+      if (p.etas.size() != static_cast<size_t>(p.num_weights)) {
+        fail(ErrorKind::value, "etas must have num_weights = ", p.num_weights, " entries, got ", p.etas.size());
+      }
+    });
+    declare_betas(s);
+    number(s, "clip_gradient", static_cast<double P::*>(&P::clip_gradient),
+           "Bound of the scaled gradients; negative: none.");
+    s.field("num_weights", static_cast<int64_t P::*>(&P::num_weights), "Number of weights.").range(1, 1 << 20);
+  }
+  void set_rule(UpdateScalars& s, int w) const {
+    s.a = beta1, s.b = beta2, s.c = epsilon, s.d = etas[static_cast<size_t>(w)];
+  }
+};
+
+template <class P>
+constexpr bool kHasScale = requires { P::kScaled; };
+
+// Inputs: for each weight (weight, grad, states...[, weight32]); preloaded operators end with the arrays lrs and wds,
+// scaled ones with the factor of the gradients.
 template <class P, bool Master>
 struct MultiUpdate {
   static constexpr int kStride = 2 + P::kStates + Master;
+  static constexpr int kMore = (P::kPreloaded ? 2 : 0) + kHasScale<P>;
 
   static int count(const Params& params) { return static_cast<int>(params.as<P>().num_weights); }
   static bool mutates(const Params& params, int i) { return i < count(params) * kStride && i % kStride >= 2; }
 
   static void check_count(const InferContext& c) {
-    const int expected = count(c.params) * kStride + (P::kPreloaded ? 2 : 0);
+    const int expected = count(c.params) * kStride + kMore;
     if (static_cast<int>(c.in.size()) != expected) {
       c.bad(str("num_weights = ", count(c.params), " needs ", expected, " arrays, got ", c.in.size()));
     }
@@ -102,8 +134,13 @@ struct MultiUpdate {
       }
       c.merge_out(w, c.in[first].shape);
     }
-    for (int i = count(c.params) * kStride; i < static_cast<int>(c.in.size()); ++i)
-      c.merge_in(i, Shape{count(c.params)});
+    for (int i = count(c.params) * kStride; i < static_cast<int>(c.in.size()); ++i) {
+      if (P::kPreloaded) c.merge_in(i, Shape{count(c.params)});
+      const Shape& scale = c.in[i].shape;
+      if (kHasScale<P> && scale.known() && scale.size() != 1) {
+        c.bad(str("the factor of the gradients must hold one number, got shape ", scale));
+      }
+    }
   }
   static void infer_dtype(InferContext& c) {
     check_count(c);
@@ -130,16 +167,25 @@ struct MultiUpdate {
       if (!updates.back()) return str("weights must be floating point, got ", name_of(weight.dtype));
     }
     return make_kernel(
-        [n, updates, pieces = UpdatePieces(sizes)](const KernelCall& c) {
+        [n, updates, pieces = UpdatePieces(sizes), item = size_of(args.in[0].dtype)](const KernelCall& c) {
           const P& p = c.params->as<P>();
+          const double scale = kHasScale<P> ? static_cast<double>(*static_cast<const float*>(c.in[n * kStride])) : 1;
+          const bool skip = kHasScale<P> && (!std::isfinite(scale) || scale == 0);
           pieces.run([&](int w, int64_t begin, int64_t end) {
             if (!c.out[w]) return;
             void* const* in = c.in + w * kStride;
+            if (skip) {
+              if (c.out[w] == in[0]) return;
+              const char* from = static_cast<const char*>(in[0]);
+              std::copy(from + begin * item, from + end * item, static_cast<char*>(c.out[w]) + begin * item);
+              return;
+            }
             UpdateArrays arrays{.out = c.out[w], .weight = in[0], .grad = in[1]};
             for (int s = 0; s < P::kStates; ++s) arrays.state[s] = in[2 + s];
             if (Master) arrays.master = static_cast<float*>(in[2 + P::kStates]);
             UpdateScalars numbers = p.scalars(c, P::kPreloaded, n * kStride, w);
-            p.set_rule(numbers);
+            if (kHasScale<P>) numbers.rescale = scale;
+            p.set_rule(numbers, w);
             updates[w](arrays, numbers, begin, end);
           });
         },
@@ -194,6 +240,15 @@ const RegisterOp multi_mp_adam{MultiUpdate<MultiAdamParams, true>::op(
     "_multi_adam_update of half precision weights by their float32 copies. Inputs: weight, grad, mean, var, weight32 "
     "of each; the last three are written.")};
 
+const RegisterOp multi_adamw{MultiUpdate<MultiAdamWParams, false>::op(
+    "_multi_adamw_update",
+    "_adamw_update of several weights. Inputs: weight, grad, mean, var of each, then one array with the factor of all "
+    "gradients; mean and var are written.")};
+const RegisterOp multi_mp_adamw{MultiUpdate<MultiAdamWParams, true>::op(
+    "_multi_mp_adamw_update",
+    "_multi_adamw_update of half precision weights by their float32 copies. Inputs: weight, grad, mean, var, weight32 "
+    "of each, then one array with the factor of all gradients; mean, var and weight32 are written.")};
+
 // ---- sums of squares, finiteness -----------------------------------------------------------------------------------
 
 struct ArraysParams {
@@ -202,32 +257,6 @@ struct ArraysParams {
     s.field("num_arrays", &ArraysParams::num_arrays, "Number of arrays.");
   }
 };
-
-// Calls f(array, begin, end) -> value over fixed pieces and adds the values of each array in order.
-template <typename F>
-double sum_pieces(int64_t n, F&& f) {
-  constexpr int64_t kPiece = 8192;
-  const int64_t pieces = (n + kPiece - 1) / kPiece;
-  std::vector<double> parts(static_cast<size_t>(pieces));
-  cpu::parallel_for(pieces, 4, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) parts[i] = f(i * kPiece, std::min(n, (i + 1) * kPiece));
-  });
-  return std::accumulate(parts.begin(), parts.end(), 0.0);
-}
-
-template <typename T>
-double squares(const T* x, int64_t begin, int64_t end) {
-  constexpr int kLanes = 16;
-  std::conditional_t<std::is_same_v<T, double>, double, float> sums[kLanes] = {};
-  int64_t i = begin;
-  for (; i + kLanes <= end; i += kLanes) {
-    for (int k = 0; k < kLanes; ++k)
-      sums[k] += static_cast<compute_t<T>>(x[i + k]) * static_cast<compute_t<T>>(x[i + k]);
-  }
-  double total = std::accumulate(sums, sums + kLanes, 0.0);
-  for (; i < end; ++i) total += static_cast<double>(x[i]) * static_cast<double>(x[i]);
-  return total;
-}
 
 Prepared prepare_sum_sq(const PrepareArgs& args) {
   std::vector<TensorSpec> in(args.in.begin(), args.in.end());
@@ -240,8 +269,7 @@ Prepared prepare_sum_sq(const PrepareArgs& args) {
         for (size_t a = 0; a < in.size(); ++a) {
           dispatch_float(in[a].dtype, [&](auto tag) {
             const auto* x = static_cast<const typename decltype(tag)::type*>(c.in[a]);
-            out[a] = static_cast<float>(
-                sum_pieces(in[a].shape.size(), [=](int64_t begin, int64_t end) { return squares(x, begin, end); }));
+            out[a] = static_cast<float>(sum_of_squares(x, in[a].shape.size()));
           });
         }
       },

@@ -13,6 +13,15 @@ typename ParamSchemaOf<P>::Field number(ParamSchemaOf<P>& s, const char* name, d
   return s.field(name, member, doc).runtime().type("float");
 }
 
+inline constexpr double kBeta1 = 0.9, kBeta2 = 0.999, kEpsilon = 1e-8;
+
+template <class P>
+void declare_betas(ParamSchemaOf<P>& s) {
+  number<P>(s, "beta1", &P::beta1, "Decay rate of the mean of gradients.");
+  number<P>(s, "beta2", &P::beta2, "Decay rate of the mean of squared gradients.");
+  number<P>(s, "epsilon", &P::epsilon, "Added to the divisor.");
+}
+
 template <class P>
 void declare_gradient_numbers(ParamSchemaOf<P>& s) {
   number<P>(s, "rescale_grad", &P::rescale_grad, "Factor of the gradient.");
