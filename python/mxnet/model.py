@@ -20,6 +20,7 @@ from .executor_manager import DataParallelExecutorManager, _check_arguments  # n
 from .initializer import InitDesc, Uniform
 from .io import DataDesc
 from .kvstore.kvstore import update_on_kvstore_default
+from .optimizer import get_updater  # noqa: F401  (programs find it here)
 
 __all__ = ["BatchEndParam", "FeedForward", "load_checkpoint", "load_params", "save_checkpoint"]
 

@@ -95,9 +95,9 @@ class Monitor:
         values = value if isinstance(value, (list, tuple)) else [value]
         if not all(isinstance(v, nd.NDArray) for v in values):
             raise AssertionError(f"stat_func must return an NDArray or a list of them, got {type(value).__name__}")
-        return "".join(f"{v.asscalar() if v.shape == (1,) else v.asnumpy()}\t" for v in values)
+        return "".join(f"{v.asnumpy()[0] if v.shape == (1,) else v.asnumpy()}\t" for v in values)
 
     def toc_print(self):
         """`toc`, to the log."""
         for step, name, text in self.toc():
-            logging.info("Batch: %7d %30s %s", step, name, text)
+            logging.info("Batch: %7d %-30s %s", step, name, text)
