@@ -578,6 +578,21 @@ def RNN(
     use_sequence_length: Whether `sequence_length` is an input. (boolean, default False)
     """
 
+def ROIPooling(
+    data: NDArray | None = ..., rois: NDArray | None = ..., pooled_size: int | Sequence[int] = ...,
+    spatial_scale: float = ..., out: NDArray | Sequence[NDArray] | None = ..., name: str | None = ...,
+    **kwargs: Any,
+) -> NDArray:
+    """Maxima of the bins of regions of interest (Fast R-CNN, Girshick 2015).
+
+    Shapes: data (batch, channels, height, width); rois (regions, 5): rows of image, x0, y0, x1, y1, ends
+    included; output (regions, channels, *pooled_size). Corners are scaled, then rounded. Empty bins and regions
+    of a negative image give zeros. rois have no gradient.
+
+    pooled_size: Height and width of the output. (Shape(tuple), required)
+    spatial_scale: Factor from coordinates of regions to pixels of data. (float, required)
+    """
+
 def Reshape(
     data: NDArray | None = ..., shape: int | Sequence[int] = ..., reverse: bool = ...,
     target_shape: int | Sequence[int] = ..., keep_highest: bool = ...,
