@@ -68,6 +68,18 @@ def BatchNorm_v1(
     max_calib_range: Read by quantization. (float or None, default None)
     """
 
+def BilinearSampler(
+    data: NDArray | None = ..., grid: NDArray | None = ..., cudnn_off: bool | None = ...,
+    out: NDArray | Sequence[NDArray] | None = ..., name: str | None = ..., **kwargs: Any,
+) -> NDArray:
+    """Samples images bilinearly at given points (Spatial Transformer Networks, Jaderberg et al. 2015).
+
+    Shapes: data (batch, channels, height, width), grid (batch, 2, rows, columns): x and y from -1 to 1 between
+    the centers of the outer pixels; output (batch, channels, rows, columns). Pixels outside of the image are 0.
+
+    cudnn_off: Has no effect on a CPU. (boolean or None, default None)
+    """
+
 def BlockGrad(
     data: NDArray | None = ..., out: NDArray | Sequence[NDArray] | None = ..., name: str | None = ...,
     **kwargs: Any,
@@ -325,6 +337,22 @@ def FullyConnected(
     no_bias: Whether there is no bias. (boolean, default False)
     flatten: Whether all axes after the first are features; otherwise only the last axis is. (boolean, default
         True)
+    """
+
+def GridGenerator(
+    data: NDArray | None = ..., transform_type: Literal['affine', 'warp'] = ...,
+    target_shape: int | Sequence[int] = ..., out: NDArray | Sequence[NDArray] | None = ..., name: str | None = ...,
+    **kwargs: Any,
+) -> NDArray:
+    """Points for BilinearSampler: x and y from -1 to 1, (batch, 2, rows, columns).
+
+    'affine': data (batch, 6) are maps [a, b, c; d, e, f] of the points of a regular grid of target_shape. 'warp':
+    data (batch, 2, rows, columns) are offsets in pixels, x then y. A grid of one row or column has no scale: its
+    points are not finite, as in 1.9.1.
+
+    transform_type: What data holds: affine maps, or offsets of every point in pixels. ({'affine', 'warp'},
+        required)
+    target_shape: Rows and columns of the grid, for affine maps. (Shape(tuple), default (0, 0))
     """
 
 def GroupNorm(
@@ -737,6 +765,22 @@ def SoftmaxOutput(
         ({'batch', 'null', 'valid'}, default null)
     out_grad: Whether the gradient is multiplied by the head gradient. (boolean, default False)
     smooth_alpha: Part of a label's weight that is spread over the other classes. (float, default 0.0)
+    """
+
+def SpatialTransformer(
+    data: NDArray | None = ..., loc: NDArray | None = ..., target_shape: int | Sequence[int] = ...,
+    transform_type: Literal['affine'] = ..., sampler_type: Literal['bilinear'] = ..., cudnn_off: bool | None = ...,
+    out: NDArray | Sequence[NDArray] | None = ..., name: str | None = ..., **kwargs: Any,
+) -> NDArray:
+    """Samples images bilinearly at points of a regular grid that an affine map has moved (Jaderberg et al. 2015).
+
+    Shapes: data (batch, channels, height, width), loc (batch, 6): rows of the map, output (batch, channels,
+    *target_shape). The same as GridGenerator and BilinearSampler.
+
+    target_shape: Height and width of the output. (Shape(tuple), default (0, 0))
+    transform_type: Kind of map. ({'affine'}, required)
+    sampler_type: Kind of sampling. ({'bilinear'}, required)
+    cudnn_off: Has no effect on a CPU. (boolean or None, default None)
     """
 
 def SwapAxis(
