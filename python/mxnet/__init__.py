@@ -30,7 +30,7 @@ _LAZY = {
     "contrib": "contrib", "amp": "contrib.amp", "runtime": "runtime", "profiler": "profiler",
     "visualization": "visualization", "viz": "visualization", "module": "module", "mod": "module",
     "executor_manager": "executor_manager", "rnn": "rnn",
-    "error": "error", "operator": "operator",
+    "error": "error", "operator": "operator", "image": "image", "img": "image",
 }
 _FROM = {"AttrScope": "attribute", "is_np_array": "util", "is_np_shape": "util", "np_array": "util", "np_shape": "util",
          "set_np_shape": "util", "use_np": "util", "use_np_array": "util", "use_np_shape": "util"}
