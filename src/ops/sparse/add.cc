@@ -27,7 +27,6 @@ Prepared prepare_sum(const PrepareArgs& args) {
       Kernel::kUnknownCost);
 }
 
-const RegisterSparse add_form{"elemwise_add", {infer_rows, {{"rows", prepare_sum}}}};
 const RegisterSparse add_n_form{"add_n", {infer_rows, {{"rows", prepare_sum}}}};
 
 }  // namespace
