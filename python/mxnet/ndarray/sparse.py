@@ -122,30 +122,6 @@ class BaseSparseNDArray(NDArray):
         """As `NDArray.attach_grad`; the gradient is of the array's own storage type unless told."""
         super().attach_grad(grad_req, self.stype if stype is None else stype)
 
-    def _mapped(self, function):
-        """The same indices with `function` of the values."""
-        return _from_parts(self.stype, self.shape, self.context, function(self.data),
-                           *(getattr(self, name) for name in self._parts))
-
-    # Arithmetic that keeps zeros zero keeps the storage type; the rest is dense.
-
-    def __mul__(self, other):
-        return self._mapped(lambda data: data * other) if _is_number(other) else super().__mul__(other)
-
-    __rmul__ = __mul__
-
-    def __truediv__(self, other):
-        return self._mapped(lambda data: data / other) if _is_number(other) else super().__truediv__(other)
-
-    def __neg__(self):
-        return self._mapped(lambda data: -data)
-
-    def __add__(self, other):
-        return _added(self, other) if _same_stype(self, other) else super().__add__(other)
-
-    def __sub__(self, other):
-        return _added(self, -other) if _same_stype(self, other) else super().__sub__(other)
-
     def __iadd__(self, other):
         self[:] = self + other
         return self
@@ -404,20 +380,6 @@ def divide(lhs, rhs):
 
 
 # ---- helpers ---------------------------------------------------------------------------------------------------------
-
-def _is_number(value):
-    return isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
-
-
-def _same_stype(a, b):
-    return isinstance(b, BaseSparseNDArray) and a.stype == b.stype and a.shape == b.shape
-
-
-def _added(a, b):
-    if a.stype == "row_sparse" or a.dtype != b.dtype:
-        return _op.elemwise_add(a, b)
-    return cast_storage(_op.elemwise_add(a.tostype("default"), b.tostype("default")), a.stype)
-
 
 def _full(like, value):
     return _ops_internal("_full")(shape=like.shape, value=float(value), dtype=_ext.dtype_name(like.dtype),
