@@ -153,7 +153,8 @@ void CachedOp::call_eagerly(std::span<const NDArray* const> inputs, std::span<ND
   for (size_t i = 0; i < inputs.size(); ++i) feed[plans_.variables()[i]] = *inputs[i];
   const Device device = inputs.empty() ? Device{} : inputs[0]->device();
   const autograd::InstanceScope none(nullptr);
-  auto results = interpret(plans_.heads(), feed, device, watch_ ? &*watch_ : nullptr);
+  const auto& heads = watch_ || plans_.plannable() ? plans_.heads() : plans_.segments();
+  auto results = interpret(heads, feed, device, watch_ ? &*watch_ : nullptr);
   for (size_t i = 0; i < outputs.size(); ++i) {
     if (outputs[i].is_none())
       outputs[i] = std::move(results[i]);

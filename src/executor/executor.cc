@@ -155,6 +155,11 @@ void Executor::forward_watched(bool training) {
   }
 }
 
+std::vector<NDArray> Executor::run_interpreted(const std::unordered_map<const Node*, NDArray>& feed) {
+  const auto& heads = monitor_ || plans_.plannable() ? plans_.heads() : plans_.segments();
+  return interpret(heads, feed, device_, monitor_ ? &*monitor_ : nullptr);
+}
+
 // The outputs, on a tape whose variables write to the bound gradients.
 std::vector<NDArray> Executor::record(bool training) {
   const ModeScope mode(training, true);

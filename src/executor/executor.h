@@ -36,6 +36,7 @@ class Executor {
   void forward_watched(bool training);
   std::vector<Entry> settled_heads() const;  // with known shapes of what has no inputs
   std::vector<NDArray> record(bool training);
+  std::vector<NDArray> run_interpreted(const std::unordered_map<const Node*, NDArray>& feed);
   void backward_recorded(std::span<const NDArray> head_gradients, std::span<const Head> kinds);
   void drop_frame();
 

@@ -5,6 +5,7 @@
 
 #include "executor/passes.h"
 #include "executor/precision_pass.h"
+#include "executor/segments.h"
 
 namespace mxnet {
 
@@ -44,6 +45,18 @@ PlanCache::PlanCache(const Symbol& symbol)
 
 std::vector<Entry> PlanCache::heads_with_casts(const std::unordered_map<const Node*, TensorSpec>& known) const {
   return precision_ ? place_casts(heads(), known, *precision_) : heads();
+}
+
+const std::vector<Entry>& PlanCache::segments() {
+  const std::lock_guard lock(mutex_);
+  if (segments_.empty()) {
+    std::vector<Node*> unchanging;
+    for (size_t i = 0; i < unchanging_.size(); ++i) {
+      if (unchanging_[i]) unchanging.push_back(variables_[i]);
+    }
+    segments_ = make_segments(heads(), unchanging);
+  }
+  return segments_;
 }
 
 Ref<Plan> PlanCache::find(std::span<const NDArray* const> inputs, bool training, bool bound,

@@ -23,8 +23,11 @@ class PlanCache {
   const std::vector<Node*>& variables() const { return variables_; }  // slot order: Symbol::list_inputs
   size_t num_inputs() const { return variables_.size(); }
   bool is_mutated(size_t input) const { return mutated_[input]; }
-  // False if extents depend on data: such a graph is run operator by operator.
+  // False if there are operators that no plan can hold (executor/passes.h).
   bool plannable() const { return plannable_; }
+
+  // For graphs that are not plannable: what is run operator by operator, with the parts between cuts as plans.
+  const std::vector<Entry>& segments();
 
   // `needs` is empty when nothing is recorded. Mutated inputs become plain for life.
   Ref<Plan> find(std::span<const NDArray* const> inputs, bool training, bool bound, std::span<const uint8_t> needs);
@@ -38,6 +41,7 @@ class PlanCache {
   bool plannable_ = true;
   std::mutex mutex_;
   std::vector<Ref<Plan>> plans_;  // most recently used first
+  std::vector<Entry> segments_;   // made when first asked for
 };
 
 }  // namespace mxnet

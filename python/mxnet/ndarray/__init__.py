@@ -2,6 +2,7 @@
 """Imperative arrays: the class NDArray, and one function per operator, made from the registry on first use."""
 
 from .._core import ops as _ops
+from .._core._ext import CachedOp  # noqa: F401  (a symbol as a function of arrays)
 from . import ndarray as _ndarray_module
 from .ndarray import *  # noqa: F403
 from .ndarray import NDArray, _DTYPES  # noqa: F401

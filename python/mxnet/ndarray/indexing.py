@@ -93,6 +93,8 @@ def expand(key, ndim):
 
 
 def _axes_of(part):
+    if isinstance(part, (bool, np.bool_)):
+        return 0  # a mask of no axes
     dtype = getattr(part, "dtype", None)
     if dtype is not None and np.dtype(dtype) == np.bool_ and getattr(part, "ndim", 0) > 0:
         return part.ndim
@@ -126,13 +128,24 @@ def _to_numpy_part(part, array_type):
 
 def numpy_key(key, array_type):
     """The key with every array and list as a NumPy array of integers or booleans."""
-    return tuple(part if part is None or isinstance(part, slice) else _to_numpy_part(part, array_type) for part in key)
+    def is_plain(part):
+        return part is None or part is Ellipsis or isinstance(part, slice)
+
+    return tuple(part if is_plain(part) else _to_numpy_part(part, array_type) for part in key)
 
 
 def flat_indices(key, shape):
     """Positions of the selected elements in the flattened array, in the shape of the result."""
-    positions = np.arange(int(np.prod(shape, dtype=np.int64)), dtype=np.int64).reshape(shape)
-    return positions[key]
+    size = int(np.prod(shape, dtype=np.int64))
+    if size <= 4096:
+        return np.arange(size, dtype=np.int64).reshape(shape)[key]
+    # Axis by axis, so that the work is that of the result, not of the array.
+    positions, stride = 0, 1
+    for axis in reversed(range(len(shape))):
+        along = np.arange(shape[axis], dtype=np.int64).reshape((-1,) + (1,) * (len(shape) - 1 - axis))
+        positions = positions + np.broadcast_to(along, shape)[key] * stride
+        stride *= shape[axis]
+    return positions
 
 
 def row_indices(key, shape):

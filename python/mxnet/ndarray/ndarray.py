@@ -251,8 +251,9 @@ class NDArray(_ext.NDArrayBase):
         shape = tuple(d for i, d in enumerate(self.shape) if i not in drop)
         return self.reshape(shape or (1,))
 
-    def transpose(self, *axes):
+    def transpose(self, *permutation, axes=None):
         """A copy with permuted axes; without axes, in reverse order."""
+        axes = (axes,) if axes is not None else permutation
         if len(axes) == 1 and isinstance(axes[0], (tuple, list)):
             axes = tuple(axes[0])
         if axes and (axes[0] is None):
@@ -325,11 +326,11 @@ class NDArray(_ext.NDArrayBase):
                 return _ext.empty(index.shape, self.dtype, self.context)
             part = op.slice(self, **index.operator_arguments()) if self.ndim else self
             return part if part.shape == index.shape else op.Reshape(part, shape=index.shape or (1,))
-        key = _ix.numpy_key(full, NDArray)
-        rows = _ix.row_indices(key, self.shape)
+        rows = _ix.row_indices(_ix.numpy_key(full, NDArray), self.shape)
         if rows is not None:
             return op.take(self, _ext.array(rows, "int64", self.context), axis=0)
-        positions = _ix.flat_indices(key, self.shape)
+        # With the Ellipsis, even of no axes: it parts index arrays, whose axes then come first.
+        positions = _ix.flat_indices(_ix.numpy_key(key if isinstance(key, tuple) else (key,), NDArray), self.shape)
         if positions.size == 0:
             return _ext.empty(positions.shape, self.dtype, self.context)
         flat = op.Reshape(self, shape=(-1,))
@@ -345,7 +346,7 @@ class NDArray(_ext.NDArrayBase):
         if _ix.is_basic(full):
             self._assign_basic(_ix.BasicIndex(full, self.shape), value)
         else:
-            self._assign_advanced(_ix.numpy_key(full, NDArray), value)
+            self._assign_advanced(_ix.numpy_key(key if isinstance(key, tuple) else (key,), NDArray), value)
 
     def _assign_recorded(self, key, value):
         if not (_ix.is_basic(key) and all(isinstance(k, slice) and k.indices(n) == (0, n, 1)

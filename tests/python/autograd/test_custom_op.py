@@ -523,3 +523,65 @@ def test_exit_with_work_and_symbols(engine):
     done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, timeout=60,
                           env={**os.environ, "MXNET_ENGINE_TYPE": engine})
     assert done.returncode == 0 and done.stderr == ""
+
+
+class Mixed(gluon.HybridBlock):
+    """Layers before, between and behind what no plan can hold."""
+
+    def __init__(self, cuts=True):
+        super().__init__()
+        self.cuts = cuts
+        with self.name_scope():
+            self.body = gluon.nn.HybridSequential()
+            self.body.add(gluon.nn.Conv2D(4, 3, padding=1), gluon.nn.BatchNorm(), gluon.nn.Activation("relu"))
+            self.tail = gluon.nn.HybridSequential()
+            self.tail.add(gluon.nn.Dense(6, activation="tanh"), gluon.nn.Dropout(0.0), gluon.nn.Dense(2))
+
+    def hybrid_forward(self, F, x):
+        y = self.body(x)
+        side = F.sum(y * 0.5, axis=1)
+        square = F.Custom(y, op_type="test_square") if self.cuts else F.square(y)
+        z = self.tail(square + y * 0.1)
+        out = F.Custom(z, op_type="test_square") if self.cuts else F.square(z)
+        return out + F.mean(side), side, z
+
+
+@pytest.mark.parametrize("forms", [("eager", "hybrid"), ("plain", "hybrid")])
+def test_segments_between_cuts(forms):
+    """The same numbers, gradients and statistics, whatever is compiled."""
+    results = []
+    x = nd.array(np.random.default_rng(0).standard_normal((3, 2, 6, 6)))
+    for form in forms:
+        mx.random.seed(2)
+        net = Mixed(cuts=form != "plain")
+        net.initialize(mx.init.Normal(0.3))
+        if form != "eager":
+            net.hybridize()
+        x.attach_grad()
+        for _ in range(2):
+            with autograd.record():
+                out, side, z = net(x)
+                loss = (out * 2).sum() + (side**2).mean() + z.sum()
+            loss.backward()
+        params = net.collect_params()
+        results.append([out.asnumpy(), side.asnumpy(), x.grad.asnumpy(), net(x)[0].asnumpy()] +
+                       [p.grad().asnumpy() if p.grad_req != "null" else p.data().asnumpy() for p in params.values()])
+    assert len(results[0]) == len(results[1])
+    for a, b in zip(*results):
+        np.testing.assert_allclose(a, b, rtol=2e-4, atol=1e-5)
+
+
+def test_segments_around_unknown_extents():
+    data, mask, w = mx.sym.var("data"), mx.sym.var("mask"), mx.sym.var("w")
+    rows = mx.sym.contrib.boolean_mask(mx.sym.exp(mx.sym.broadcast_mul(data, w) * 2), mask)
+    out = mx.sym.sum(mx.sym.sqrt(rows) * rows, axis=1)
+    values = np.random.default_rng(0).uniform(0.1, 1, (4, 3)).astype("float32")
+    args = {"data": nd.array(values), "mask": nd.array([1, 0, 1, 0]), "w": nd.full((1, 3), 0.5)}
+    grads = {"data": nd.zeros((4, 3)), "w": nd.zeros((1, 3))}
+    ex = out.bind(mx.cpu(), args, args_grad=grads)
+    result = ex.forward(is_train=True)[0]
+    np.testing.assert_allclose(result.asnumpy(), np.exp(1.5 * values[[0, 2]]).sum(axis=1), rtol=1e-5)
+    ex.backward([nd.ones((2,))])
+    wanted = 1.5 * np.exp(1.5 * values) * np.array([1, 0, 1, 0])[:, None]
+    np.testing.assert_allclose(grads["data"].asnumpy(), wanted, rtol=1e-5)
+    np.testing.assert_allclose(grads["w"].asnumpy()[0], (wanted * values * 2).sum(axis=0), rtol=1e-5)

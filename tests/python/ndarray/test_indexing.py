@@ -112,3 +112,29 @@ def test_int64_values_survive_assignment():
     x = nd.zeros((2,), dtype="int64")
     x[0] = 2**62 + 1
     assert int(x[0].asscalar()) == 2**62 + 1
+
+
+@pytest.mark.parametrize("key", [(True,), (False,), (slice(None), True), (..., 0, True), (True, [0, 1]),
+                                 (slice(4, 1), [True, False, True, True, False], ..., [-1]), ([0, 1], ..., [0, 2]),
+                                 ([0, 1], ..., [1, 0], [2, 0])])
+def test_masks_of_no_axes_and_ellipses_of_no_axes(key):
+    base = np.arange(60, dtype="float32").reshape(4, 5, 3)
+    array = nd.array(base)
+    np.testing.assert_array_equal(array[key].asnumpy(), base[key])
+    array[key] = -1
+    base[key] = -1
+    np.testing.assert_array_equal(array.asnumpy(), base)
+
+
+def test_index_arrays_into_a_large_array():
+    base = np.arange(40 * 50 * 30, dtype="float32").reshape(40, 50, 30)
+    array = nd.array(base)
+    rows, columns = np.array([[3], [-1]]), np.array([0, 7, 49])
+    for key in ((rows, columns), (slice(None, None, 7), columns), (rows, slice(2, 9), columns[:1]), (0, columns),
+                (base[..., 0] > 30000,), (columns[:2], ..., None, columns[1:] % 30)):
+        np.testing.assert_array_equal(array[key].asnumpy(), base[key])
+
+
+def test_transpose_by_name():
+    array = nd.arange(24).reshape((2, 3, 4))
+    assert array.transpose(axes=(2, 0, 1)).shape == (4, 2, 3)
