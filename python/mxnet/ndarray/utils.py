@@ -49,6 +49,13 @@ def _as_saved(contents):
     return dict(zip(names, arrays)) if names else list(arrays)
 
 
+def _mapped(file):
+    """A file's contents without a copy; its pages are mapped at once where the system can."""
+    if hasattr(mmap, "MAP_POPULATE"):
+        return mmap.mmap(file.fileno(), 0, flags=mmap.MAP_SHARED | mmap.MAP_POPULATE, prot=mmap.PROT_READ)
+    return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+
+
 def load(fname):
     """Reads a file written by save(), here or by any MXNet since 0.8: a list, or a dict if it holds names."""
     try:
@@ -60,7 +67,7 @@ def load(fname):
     with file:
         if os.fstat(file.fileno()).st_size == 0:
             raise MXNetValueError(f"load: {os.fspath(fname)} is empty")
-        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as contents:
+        with _mapped(file) as contents:
             return _as_saved(contents)
 
 
