@@ -30,6 +30,7 @@ struct PoolView {
   int64_t kernel_size() const { return kernel[0] * kernel[1] * kernel[2]; }
   // Windows neither overlap nor leave anything out.
   bool tiles() const { return kernel == stride && pad == Dims{0, 0, 0} && covers(); }
+  bool is_whole() const { return kernel == in && pad == Dims{0, 0, 0} && out_size() == 1 && in_size() > 0; }
   bool overlaps() const { return kernel[0] > stride[0] || kernel[1] > stride[1] || kernel[2] > stride[2]; }
 
   static constexpr int64_t kChannelBlock = 64;

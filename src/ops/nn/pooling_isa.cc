@@ -163,7 +163,28 @@ struct Pool {
     }
   }
 
+  // One window over a whole plane, whose points lie next to each other.
+  static void forward_whole(const PoolView& v, const T* x, T* y, Index* index) {
+    const int64_t n = v.in_size();
+    if (v.type == PoolType::max) {
+      C best = C(x[0]);
+#pragma omp simd reduction(max : best)
+      for (int64_t i = 0; i < n; ++i) best = C(x[i]) > best ? C(x[i]) : best;
+      *y = static_cast<T>(best);
+      if (index) *index = static_cast<Index>(std::find(x, x + n, *y) - x);
+      return;
+    }
+    C sum = 0;
+#pragma omp simd reduction(+ : sum)
+    for (int64_t i = 0; i < n; ++i) sum += C(x[i]);
+    *y = static_cast<T>(v.type == PoolType::avg ? sum / static_cast<C>(n) : sum);
+  }
+
   static void forward_plane(const PoolView& v, const T* x, T* y, Index* index) {
+    if (v.is_whole() && v.type != PoolType::lp && !(v.type == PoolType::max && x[0] != x[0])) {
+      forward_whole(v, x, y, index);
+      return;
+    }
     int64_t at = 0, o[3];
     for (o[0] = 0; o[0] < v.out[0]; ++o[0]) {
       for (o[1] = 0; o[1] < v.out[1]; ++o[1]) {

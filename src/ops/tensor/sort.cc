@@ -68,10 +68,17 @@ void order(const Line& line, const Wanted& w, const void* data, DType dtype, int
       Item* items = scratch.get<Item>(line.n);
       Item* other = scratch.get<Item>(line.n);
       for (int64_t row = begin; row < end; ++row) {
-        for (int64_t i = 0; i < line.n; ++i) {
-          items[i] = {sort_key(in[line.at(row, i, line.n)], ascending), static_cast<uint32_t>(i)};
+        const T* from = in + line.at(row, 0, line.n);
+        const auto key_of = [&](int64_t i) { return sort_key(from[i * line.inner], ascending); };
+        if (k > 0 && k <= kFew && k * 8 < line.n) {
+          if (line.inner == 1)  // next to each other: vectors
+            select_keyed([&](int64_t i) { return sort_key(from[i], ascending); }, line.n, k, items);
+          else
+            select_keyed(key_of, line.n, k, items);
+        } else {
+          for (int64_t i = 0; i < line.n; ++i) items[i] = {key_of(i), static_cast<uint32_t>(i)};
+          sort_keyed(items, other, line.n, k);
         }
-        sort_keyed(items, other, line.n, k);
         write_row(line, w, in, row, items, k);
       }
     });

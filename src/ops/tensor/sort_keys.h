@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <bit>
 #include <cstdint>
+#include <limits>
 #include <type_traits>
 
 #include "base/dtype.h"
@@ -22,13 +23,13 @@ sort_key_t<T> sort_key(T value, bool ascending) {
   if constexpr (std::is_same_v<T, half_t> || std::is_same_v<T, bfloat16_t>) {
     return sort_key<float>(static_cast<float>(value), ascending);
   } else if constexpr (std::is_floating_point_v<T>) {
+    // No branches, so that vectors can do it: both zeros are one key, negative numbers are turned around.
     constexpr Key kTop = Key{1} << (8 * sizeof(T) - 1);
-    if (value != value) {
-      key = ~Key{0};
-    } else {
-      const Key bits = std::bit_cast<Key>(value == 0 ? T(0) : value);
-      key = bits & kTop ? ~bits : bits | kTop;
-    }
+    constexpr Key kInfinity = std::bit_cast<Key>(std::numeric_limits<T>::infinity());
+    const Key bits = std::bit_cast<Key>(value), magnitude = bits & ~kTop;
+    const Key one_zero = magnitude == 0 ? 0 : bits;
+    const Key negative = Key{0} - (one_zero >> (8 * sizeof(T) - 1));
+    key = magnitude > kInfinity ? ~Key{0} : one_zero ^ (negative | kTop);
   } else if constexpr (std::is_signed_v<T>) {
     key = static_cast<Key>(static_cast<int64_t>(value)) ^ (Key{1} << (8 * sizeof(Key) - 1));
   } else {
@@ -43,6 +44,33 @@ struct Keyed {
   uint32_t index;
   bool operator<(const Keyed& other) const { return key != other.key ? key < other.key : index < other.index; }
 };
+
+constexpr int64_t kFew = 32;  // so many first items are kept sorted while a row is read, in place of ordering the row
+
+// The first k of n items, at most kFew, sorted; key_of(i) is the key of item i.
+template <typename Key, typename KeyOf>
+void select_keyed(const KeyOf& key_of, int64_t n, int64_t k, Keyed<Key>* first) {
+  int64_t held = 0;
+  const auto insert = [&](Key key, int64_t i) {
+    if (held == k && key >= first[k - 1].key) return;  // of equal keys the earlier stays
+    int64_t at = held < k ? held++ : k - 1;
+    for (; at > 0 && key < first[at - 1].key; --at) first[at] = first[at - 1];
+    first[at] = {key, static_cast<uint32_t>(i)};
+  };
+  constexpr int kBlock = 32;
+  int64_t i = 0;
+  for (; i + kBlock <= n; i += kBlock) {
+    Key keys[kBlock], least = ~Key{0};
+#pragma omp simd reduction(min : least)
+    for (int j = 0; j < kBlock; ++j) {
+      keys[j] = key_of(i + j);
+      least = keys[j] < least ? keys[j] : least;
+    }
+    if (held == k && least >= first[k - 1].key) continue;
+    for (int j = 0; j < kBlock; ++j) insert(keys[j], i + j);
+  }
+  for (; i < n; ++i) insert(key_of(i), i);
+}
 
 // Sorts the first `k` of n items to their places; the rest is in no order. `other` holds n items of work space.
 template <typename Key>
