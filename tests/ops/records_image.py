@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Images: their geometry, light and color, and size."""
+"""Images: their geometry, light and color, and size.
+
+What 1.9.1 gives is compared in tests/oracle/test_images.py: its own operators leave parts of results unwritten, draw
+factors, or have a wrong gradient, so that the generic comparison says little."""
 
 import colorsys
 
@@ -38,23 +41,23 @@ def images(rng):
 NO_IMAGE = [ErrorSample([np.ones((3, 4))], {}, "height, width, channels"),
             ErrorSample([np.ones((1, 2, 3, 4, 5))], {}, "height, width, channels")]
 
-record("_image_to_tensor", samples=images, grad=True, dtypes=PIXELS, errors=NO_IMAGE, inplace=False,
+record("_image_to_tensor", oracle=False, samples=images, grad=True, dtypes=PIXELS, errors=NO_IMAGE, inplace=False,
        reference=lambda x: (np.moveaxis(x.astype("float64"), -1, -3) / 255).astype("float32"), grad_dtype="float32",
        second_order=False)
 
-record("_image_normalize", grad=True, dtypes=("float32", "float64", "float16"), inplace=False,
+record("_image_normalize", oracle=False, grad=True, dtypes=("float32", "float64", "float16"), inplace=False,
        samples=lambda rng: [
            Sample([rng.uniform(0, 1, (3, 4, 5))], dict(mean=(0.1, 0.2, 0.3), std=(0.5, 2.0, 1.5))),
            Sample([rng.uniform(0, 1, (2, 3, 2, 2))], dict(mean=0.5, std=0.25)),
            Sample([rng.uniform(0, 1, (1, 3, 3))]),
-           Sample([rng.uniform(0, 1, (5, 2, 2))], oracle=False),
-           Sample([rng.uniform(0, 1, (0, 3, 2, 2))], dict(mean=0.5), oracle=False)],
+           Sample([rng.uniform(0, 1, (5, 2, 2))]),
+           Sample([rng.uniform(0, 1, (0, 3, 2, 2))], dict(mean=0.5))],
        reference=lambda x, mean=0.0, std=1.0: (x - np.reshape(mean, (-1, 1, 1))) / np.reshape(std, (-1, 1, 1)),
        errors=[ErrorSample([np.ones((2, 3, 3))], dict(mean=(1, 2, 3)), "mean must have 1 or 2 entries"),
                ErrorSample([np.ones((3, 3))], {}, "channels, height, width"),
                ErrorSample([np.ones((3, 2, 2), "uint8")], {}, "floating point")])
 
-record("_image_crop", grad=True, dtypes=ALL_DTYPES, inplace=False,
+record("_image_crop", oracle=False, grad=True, dtypes=ALL_DTYPES, inplace=False,
        samples=lambda rng: [Sample([image(rng, 4, 5, 3)], dict(x=1, y=2, width=3, height=2)),
                             Sample([image(rng, 2, 3, 2, 1)], dict(x=0, y=0, width=2, height=1)),
                             Sample([image(rng, 3, 3, 2)], dict(x=0, y=0, width=3, height=3))],
@@ -65,8 +68,8 @@ record("_image_crop", grad=True, dtypes=ALL_DTYPES, inplace=False,
                ErrorSample([np.ones((4, 5))], dict(x=0, y=0, width=1, height=1), "height, width, channels")])
 
 for _name, _axis in (("left_right", -2), ("top_bottom", -3)):
-    record(f"_image_flip_{_name}", samples=lambda rng: [Sample([image(rng, 4, 5, 3)]),
-                                                         Sample([image(rng, 2, 3, 2, 3)], oracle=False),
+    record(f"_image_flip_{_name}", oracle=False, samples=lambda rng: [Sample([image(rng, 4, 5, 3)]),
+                                                         Sample([image(rng, 2, 3, 2, 3)]),
                                                          Sample([image(rng, 1, 1, 4)])],
            grad=True, dtypes=ALL_DTYPES, errors=NO_IMAGE, inplace=False,
            reference=lambda x, axis=_axis: np.flip(x, axis))
@@ -88,7 +91,7 @@ def luma(x):
 
 
 def factors(*values):
-    return lambda rng: [Sample([image(rng, *shape)], dict(min_factor=f, max_factor=f), oracle=len(shape) == 3)
+    return lambda rng: [Sample([image(rng, *shape)], dict(min_factor=f, max_factor=f))
                         for f in values for shape in ((4, 5, 3), (2, 3, 2, 3), (3, 3, 1))]
 
 
@@ -101,9 +104,9 @@ FACTOR_ERRORS = [*color_errors(min_factor=0.5, max_factor=1.0),
                  ErrorSample([np.ones((2, 2, 3))], dict(min_factor=2, max_factor=1), "max_factor"),
                  ErrorSample([np.ones((2, 2, 3))], dict(min_factor=-1, max_factor=1), "min_factor")]
 
-record("_image_random_brightness", samples=factors(0.0, 0.5, 1.75), dtypes=PIXELS, errors=FACTOR_ERRORS,
+record("_image_random_brightness", oracle=False, samples=factors(0.0, 0.5, 1.75), dtypes=PIXELS, errors=FACTOR_ERRORS,
        reference=lambda x, min_factor, max_factor: into(x.astype("float64") * min_factor, x))
-record("_image_random_contrast", samples=factors(0.5, 1.75), dtypes=PIXELS, errors=FACTOR_ERRORS,
+record("_image_random_contrast", oracle=False, samples=factors(0.5, 1.75), dtypes=PIXELS, errors=FACTOR_ERRORS,
        rtol={"float16": 1e-2, "float64": 1e-6},
        reference=per_image(lambda x, min_factor, max_factor: into(
            x.astype("float64") * min_factor + (1 - min_factor) * luma(x.astype("float64")).mean(), x) if x.size else x))
@@ -122,19 +125,19 @@ def turn_hue(x, min_factor, max_factor):
     return np.reshape(flat, x.shape) * 255
 
 
-record("_image_random_hue", dtypes=("float32", "float64"), errors=FACTOR_ERRORS, reference=turn_hue,
-       samples=lambda rng: [Sample([image(rng, *shape)], dict(min_factor=f, max_factor=f), oracle=len(shape) == 3)
+record("_image_random_hue", oracle=False, dtypes=("float32", "float64"), errors=FACTOR_ERRORS, reference=turn_hue,
+       samples=lambda rng: [Sample([image(rng, *shape)], dict(min_factor=f, max_factor=f))
                             for f in (0.0, 0.3, 1.9) for shape in ((4, 5, 3), (2, 3, 2, 3))] +
-       [Sample([image(rng, 3, 3, 1)], dict(min_factor=0.5, max_factor=0.5), oracle=False)],
+       [Sample([image(rng, 3, 3, 1)], dict(min_factor=0.5, max_factor=0.5))],
        rtol={"float32": 1e-4, "float64": 1e-6}, atol=1e-3)
 
 AXES = np.array([[-0.5675, 0.7192, 0.4009], [-0.5808, -0.0045, -0.8140], [-0.5836, -0.6948, 0.4203]])
 VALUES = np.array([55.46, 4.794, 1.148])
 
-record("_image_adjust_lighting", grad=True, second_order=False, dtypes=("float32", "float64"), atol=1e-4,
+record("_image_adjust_lighting", oracle=False, grad=True, second_order=False, dtypes=("float32", "float64"), atol=1e-4,
        rtol={"float64": 1e-6},
        samples=lambda rng: [Sample([image(rng, 4, 5, 3)], dict(alpha=(0.1, -0.2, 0.3))),
-                            Sample([image(rng, 2, 3, 2, 3)], dict(alpha=(1, 2, 3)), oracle=False),
+                            Sample([image(rng, 2, 3, 2, 3)], dict(alpha=(1, 2, 3))),
                             Sample([image(rng, 3, 3, 1)], dict(alpha=(1, 2, 3)))],
        reference=lambda x, alpha: x if x.shape[-1] == 1 else x + AXES @ (np.array(alpha) * VALUES),
        errors=[*color_errors(alpha=(1, 2, 3)), ErrorSample([np.ones((2, 2, 3))], dict(alpha=(1, 2)), "3 entries")])
@@ -198,7 +201,8 @@ RESIZE_ERRORS = [ErrorSample([np.ones((4, 4, 3))], dict(size=0), "positive"),
                  ErrorSample([np.ones((0, 4, 3))], dict(size=2), "no pixels"),
                  ErrorSample([np.ones((4, 4))], dict(size=2), "height, width, channels")]
 
-record("_image_resize", dtypes=("float32", "float64"), inplace=False, rtol={"float32": 1e-4, "float64": 1e-6},
+record("_image_resize", oracle=False, dtypes=("float32", "float64"), inplace=False,
+       rtol={"float32": 1e-4, "float64": 1e-6},
        errors=RESIZE_ERRORS, reference=resize_reference,
        samples=lambda rng: [Sample([image(rng, 7, 9, 3)], dict(size=(4, 5))),
                             Sample([image(rng, 2, 4, 3, 3)], dict(size=6)),
