@@ -191,6 +191,24 @@ def Convolution_v1(
         'NHWC'}, default None)
     """
 
+def Correlation(
+    data1: Symbol | None = ..., data2: Symbol | None = ..., kernel_size: int = ..., max_displacement: int = ...,
+    stride1: int = ..., stride2: int = ..., pad_size: int = ..., is_multiply: bool = ..., name: str | None = ...,
+    attr: dict[str, str] | None = ..., **kwargs: Any,
+) -> Symbol:
+    """Compares patches of two images at all displacements up to a largest one (FlowNet, Dosovitskiy et al. 2015).
+
+    Shapes: data1 and data2 (batch, channels, height, width), output (batch, displacements, rows, columns): the
+    mean over a patch and all channels of products, or of absolute differences, of elements.
+
+    kernel_size: Side of the compared patches, odd. (long, default 1)
+    max_displacement: Largest displacement along each axis. (long, default 1)
+    stride1: Distance of patches in data1. (long, default 1)
+    stride2: Distance of displacements. (long, default 1)
+    pad_size: Zeros around the images. (long, default 0)
+    is_multiply: Whether elements are multiplied; else their differences are taken. (boolean, default True)
+    """
+
 def Crop(
     *data: Symbol, offset: int | Sequence[int] = ..., h_w: int | Sequence[int] = ..., center_crop: bool = ...,
     name: str | None = ..., attr: dict[str, str] | None = ..., **kwargs: Any,

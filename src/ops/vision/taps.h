@@ -34,10 +34,10 @@ Tap<T> zero_padded_tap(T y, T x, int64_t height, int64_t width) {
   return tap;
 }
 
-// The same for a point whose coordinates are moved to the nearest pixel of the image first; more than `margin` away
-// from it the point counts as 0.
+// The same for a point whose coordinates are moved to the nearest pixel of the image first; below `low` or above
+// `high` it counts as 0.
 template <typename T>
-Tap<T> clamped_tap(T y, T x, int64_t height, int64_t width, T low, T high_y, T high_x) {
+[[gnu::always_inline]] inline Tap<T> clamped_tap(T y, T x, int64_t height, int64_t width, T low, T high_y, T high_x) {
   Tap<T> tap{};
   if (!(y >= low && y <= high_y && x >= low && x <= high_x)) return tap;
   const auto axis = [](T v, int64_t n, int64_t* at, T* w) {
@@ -62,6 +62,8 @@ template <typename T>
 struct TapKernels {
   // sum[c] = scale * (sum over taps and their pixels of weight * map[pixel * step + c]), c < channels.
   void (*gather)(const T* map, int64_t step, const Tap<T>* taps, int64_t n, T scale, int64_t channels, T* sum);
+  // sums[k] += sum over c < channels of head[c] * map[pixel k of the tap * step + c].
+  void (*dots)(const T* map, int64_t step, const Tap<T>& tap, const T* head, int64_t channels, T* sums);
   // map[pixel * step + c] += scale * weight * value[c]
   void (*scatter)(const T* value, const Tap<T>* taps, int64_t n, T scale, int64_t channels, T* map, int64_t step);
 };

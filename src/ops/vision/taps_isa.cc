@@ -53,8 +53,27 @@ void scatter(const T* value, const Tap<T>* taps, int64_t n, T scale, int64_t cha
   }
 }
 
+template <typename T>
+void dots(const T* map, int64_t step, const Tap<T>& tap, const T* head, int64_t channels, T* sums) {
+  const T* pixel[4];
+  for (int k = 0; k < 4; ++k) pixel[k] = map + tap.at[k] * step;
+  Vec<T> acc[4] = {};
+  int64_t c = 0;
+  for (; c + kLanes<T> <= channels; c += kLanes<T>) {
+    const Vec<T> h = load(head + c);
+    for (int k = 0; k < 4; ++k) acc[k] += h * load(pixel[k] + c);
+  }
+  for (int k = 0; k < 4; ++k) {
+    for (int lane = 0; lane < kLanes<T>; ++lane) sums[k] += acc[k][lane];
+  }
+  for (; c < channels; ++c) {
+    for (int k = 0; k < 4; ++k) sums[k] += head[c] * pixel[k][c];
+  }
+}
+
 }  // namespace
 
-const vision::TapTable tap_table_table = {{gather<float>, scatter<float>}, {gather<double>, scatter<double>}};
+const vision::TapTable tap_table_table = {{gather<float>, dots<float>, scatter<float>},
+                                          {gather<double>, dots<double>, scatter<double>}};
 
 }  // namespace mxnet::MX_ISA
