@@ -29,7 +29,7 @@ _LAZY = {
     "name": "name", "attribute": "attribute", "executor": "executor", "test_utils": "test_utils", "util": "util",
     "contrib": "contrib", "amp": "contrib.amp", "runtime": "runtime", "profiler": "profiler",
     "visualization": "visualization", "viz": "visualization", "module": "module", "mod": "module",
-    "executor_manager": "executor_manager", "rnn": "rnn",
+    "executor_manager": "executor_manager", "library": "library", "rnn": "rnn",
     "error": "error", "operator": "operator", "image": "image", "img": "image",
 }
 _FROM = {"AttrScope": "attribute", "is_np_array": "util", "is_np_shape": "util", "np_array": "util", "np_shape": "util",

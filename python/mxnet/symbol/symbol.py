@@ -307,12 +307,30 @@ class Symbol:
 
     def optimize_for(self, backend, args=None, aux=None, ctx=None, shape_dict=None, type_dict=None, stype_dict=None,
                      skip_infer=False, **kwargs):
-        """A symbol for the same computation; graphs are optimized when they are bound, for every backend."""
-        return self
+        """The symbol that a pass of a loaded extension makes of this one (see `mx.library.load`).
+
+        Parameters
+        ----------
+        backend : str
+            The name of a pass. Any other name gives this symbol: graphs are optimized when they are bound.
+        args, aux, ctx, shape_dict, type_dict, stype_dict, skip_infer
+            Accepted for old programs.
+        **kwargs
+            Options for the pass.
+        """
+        from ..library import run_pass
+        changed = run_pass(backend, self, kwargs)
+        return self if changed is None else changed
 
     def get_backend_symbol(self, backend):
-        """A symbol for the same computation; graphs are optimized when they are bound, for every backend."""
-        return self
+        """As `optimize_for`; MXNetError for a name that is neither a pass nor one of 1.9.1's own backends, which mean
+        this symbol.
+        """
+        from ..library import run_pass
+        changed = run_pass(backend, self, {})
+        if changed is None and backend not in ("MKLDNN", "MKLDNN_QUANTIZE"):
+            raise MXNetValueError(f"get_backend_symbol: there is no backend {backend!r}")
+        return self if changed is None else changed
 
     def gradient(self, wrt):
         """The symbol of the gradient with respect to the named arguments, for heads of ones."""

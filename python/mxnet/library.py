@@ -1,0 +1,265 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Extensions: shared libraries with operators and graph passes (see `include/mxnet/extension.h`)."""
+from __future__ import annotations
+
+import ctypes
+import logging
+import os
+
+import numpy as np
+
+from ._core.errors import MXNetError
+
+__all__ = ["load"]
+
+_VERSION = 1
+_MAX_RANK = 32
+_DTYPES = {"float32": 0, "float64": 1, "float16": 2, "uint8": 3, "int32": 4, "int8": 5, "int64": 6, "bool": 7}
+_DTYPE_NAMES = {number: name for name, number in _DTYPES.items()}
+
+#: Passes of all loaded extensions by name.
+_passes = {}
+_loaded = {}
+
+
+class _Attrs(ctypes.Structure):
+    _fields_ = [("keys", ctypes.POINTER(ctypes.c_char_p)), ("values", ctypes.POINTER(ctypes.c_char_p)),
+                ("size", ctypes.c_size_t)]
+
+    @staticmethod
+    def of(mapping):
+        count = len(mapping)
+        keys = (ctypes.c_char_p * count)(*(key.encode() for key in mapping))
+        values = (ctypes.c_char_p * count)(*(str(value).encode() for value in mapping.values()))
+        return _Attrs(ctypes.cast(keys, ctypes.POINTER(ctypes.c_char_p)),
+                      ctypes.cast(values, ctypes.POINTER(ctypes.c_char_p)), count)
+
+
+class _Shape(ctypes.Structure):
+    _fields_ = [("rank", ctypes.c_int32), ("sizes", ctypes.c_int64 * _MAX_RANK)]
+
+    def put(self, shape):
+        if len(shape) > _MAX_RANK:
+            raise ValueError(f"library: a shape has at most {_MAX_RANK} sizes, got {len(shape)}")
+        self.rank = len(shape)
+        for i, size in enumerate(shape):
+            self.sizes[i] = size
+
+    def get(self, what):
+        if not 0 <= self.rank <= _MAX_RANK or any(size < 0 for size in self.sizes[:self.rank]):
+            raise MXNetError(f"{what}: the extension gave no shape, or an impossible one (rank {self.rank})")
+        return tuple(self.sizes[:self.rank])
+
+
+class _Array(ctypes.Structure):
+    _fields_ = [("data", ctypes.c_void_p), ("shape", _Shape), ("dtype", ctypes.c_int32)]
+
+
+_P = ctypes.POINTER
+_InferShape = ctypes.CFUNCTYPE(ctypes.c_int, _P(_Attrs), _P(_Shape), _P(_Shape))
+_InferType = ctypes.CFUNCTYPE(ctypes.c_int, _P(_Attrs), _P(ctypes.c_int32), _P(ctypes.c_int32))
+_Forward = ctypes.CFUNCTYPE(ctypes.c_int, _P(_Attrs), ctypes.c_int, _P(_Array), _P(_Array))
+_Backward = ctypes.CFUNCTYPE(ctypes.c_int, _P(_Attrs), _P(_Array), _P(_Array), _P(_Array), _P(_Array))
+_Run = ctypes.CFUNCTYPE(ctypes.c_int, _P(_Attrs), ctypes.c_char_p, _P(ctypes.c_void_p))
+_Release = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
+_LastError = ctypes.CFUNCTYPE(ctypes.c_char_p)
+
+
+class _Op(ctypes.Structure):
+    _fields_ = [("name", ctypes.c_char_p), ("input_names", _P(ctypes.c_char_p)), ("num_inputs", ctypes.c_int32),
+                ("num_outputs", ctypes.c_int32), ("infer_shape", _InferShape), ("infer_type", _InferType),
+                ("forward", _Forward), ("backward", _Backward)]
+
+
+class _Pass(ctypes.Structure):
+    _fields_ = [("name", ctypes.c_char_p), ("run", _Run), ("release", _Release)]
+
+
+class _Table(ctypes.Structure):
+    _fields_ = [("version", ctypes.c_int32), ("num_ops", ctypes.c_int32), ("ops", _P(_Op)),
+                ("num_passes", ctypes.c_int32), ("passes", _P(_Pass)), ("last_error", _LastError)]
+
+
+class _Library:
+    """One loaded extension."""
+
+    def __init__(self, path):
+        self.path = path
+        try:
+            self._library = ctypes.CDLL(path)
+            entry = self._library.mxnet_extension
+        except (OSError, AttributeError) as error:
+            raise MXNetError(f"library.load: {path} is no extension: {error}") from None
+        entry.restype = _P(_Table)
+        table = entry()
+        if not table or table.contents.version != _VERSION:
+            version = table.contents.version if table else None
+            raise MXNetError(f"library.load: {path} is of version {version} of the interface, expected {_VERSION}")
+        self._table = table.contents
+        self.ops = [self._table.ops[i] for i in range(self._table.num_ops)]
+        self.passes = [self._table.passes[i] for i in range(self._table.num_passes)]
+
+    def check(self, what, code):
+        """MXNetError with the extension's own text unless `code` is 0."""
+        if code:
+            text = self._table.last_error() if self._table.last_error else None
+            raise MXNetError(f"{what}: {text.decode(errors='replace') if text else f'error {code} in {self.path}'}")
+
+
+class _Buffers:
+    """Arrays as the extension sees them: copies of inputs, and memory for outputs."""
+
+    def __init__(self, arrays, copy):
+        self.values = [np.ascontiguousarray(array.asnumpy()) if copy else np.empty(array.shape, array.dtype)
+                       for array in arrays]
+        self.table = (_Array * max(len(self.values), 1))()
+        for slot, value in zip(self.table, self.values):
+            if value.dtype.name not in _DTYPES:
+                raise MXNetError(f"library: extensions do not know the dtype {value.dtype}")
+            slot.data = value.ctypes.data
+            slot.shape.put(value.shape)
+            slot.dtype = _DTYPES[value.dtype.name]
+
+
+def _make_prop(library, op, name):
+    """The CustomOpProp class of an operator."""
+    from . import operator
+    names = [op.input_names[i].decode() if op.input_names else f"data{i}" for i in range(op.num_inputs)]
+
+    class ExtensionOp(operator.CustomOp):
+        def __init__(self, attrs):
+            self._attrs = attrs
+
+        def forward(self, is_train, req, in_data, out_data, aux):
+            inputs, outputs = _Buffers(in_data, True), _Buffers(out_data, False)
+            library.check(name, op.forward(_Attrs.of(self._attrs), bool(is_train), inputs.table, outputs.table))
+            for target, request, value in zip(out_data, req, outputs.values):
+                self.assign(target, request, _array(value))
+
+        def backward(self, req, out_grad, in_data, out_data, in_grad, aux):
+            if not op.backward:
+                raise MXNetError(f"{name}: the extension has no gradient for this operator")
+            heads, inputs, outputs = (_Buffers(arrays, True) for arrays in (out_grad, in_data, out_data))
+            grads = _Buffers(in_grad, False)
+            library.check(name, op.backward(_Attrs.of(self._attrs), heads.table, inputs.table, outputs.table,
+                                            grads.table))
+            for target, request, value in zip(in_grad, req, grads.values):
+                self.assign(target, request, _array(value))
+
+    class ExtensionProp(operator.CustomOpProp):
+        def __init__(self, **attrs):
+            super().__init__(need_top_grad=True)
+            self._attrs = attrs
+
+        def list_arguments(self):
+            return names
+
+        def list_outputs(self):
+            return ["output"] if op.num_outputs == 1 else [f"output{i}" for i in range(op.num_outputs)]
+
+        def infer_shape(self, in_shape):
+            inputs, outputs = (_Shape * max(len(names), 1))(), (_Shape * op.num_outputs)()
+            for slot, shape in zip(inputs, in_shape):
+                slot.put(shape)
+            for slot in outputs:
+                slot.rank = -1
+            library.check(name, op.infer_shape(_Attrs.of(self._attrs), inputs, outputs))
+            return ([slot.get(name) for slot in inputs[:len(names)]], [slot.get(name) for slot in outputs], [])
+
+        def infer_type(self, in_type):
+            if not op.infer_type:
+                return in_type, [in_type[0] if in_type else np.float32] * op.num_outputs, []
+            numbers = (ctypes.c_int32 * max(len(names), 1))(*(_DTYPES[np.dtype(kind).name] for kind in in_type))
+            outputs = (ctypes.c_int32 * op.num_outputs)(*([-1] * op.num_outputs))
+            library.check(name, op.infer_type(_Attrs.of(self._attrs), numbers, outputs))
+            if any(number not in _DTYPE_NAMES for number in outputs):
+                raise MXNetError(f"{name}: the extension gave the dtypes {list(outputs)}, which do not exist")
+            return in_type, [np.dtype(_DTYPE_NAMES[number]).type for number in outputs], []
+
+        def create_operator(self, ctx, in_shapes, in_dtypes):
+            return ExtensionOp(self._attrs)
+
+    return ExtensionProp
+
+
+def _array(value):
+    from . import ndarray as nd
+    return nd.array(value, dtype=value.dtype)
+
+
+def _install(library, op):
+    """Makes an operator known as mx.nd.<name> and mx.sym.<name>."""
+    from . import ndarray as nd
+    from . import operator, symbol
+    name = op.name.decode()
+    if not name.isidentifier() or op.num_outputs < 1 or not op.infer_shape or not op.forward:
+        raise MXNetError(f"library.load: operator {name!r} of {library.path} needs an identifier as its name, outputs, "
+                         "infer_shape and forward")
+    operator.register(name)(_make_prop(library, op, name))
+
+    def on_arrays(*args, out=None, **kwargs):
+        return nd.Custom(*args, op_type=name, out=out, **kwargs)
+
+    def on_symbols(*args, **kwargs):
+        kwargs.setdefault("name", _symbol_name(name))
+        return symbol.Custom(*args, op_type=name, **kwargs)
+
+    for module, function in ((nd, on_arrays), (symbol, on_symbols)):
+        function.__name__ = function.__qualname__ = name
+        function.__doc__ = f"The operator `{name}` of {os.path.basename(library.path)}."
+        setattr(module, name, function)
+
+
+def _symbol_name(hint):
+    from .name import NameManager
+    return NameManager.current.get(None, hint.lower())
+
+
+def run_pass(name, symbol, options):
+    """The symbol that the pass `name` of an extension makes; None if there is no such pass."""
+    if name not in _passes:
+        return None
+    from .symbol import load_json
+    library, entry = _passes[name]
+    result = ctypes.c_void_p()
+    library.check(f"optimize_for({name!r})", entry.run(_Attrs.of(options), symbol.tojson().encode(),
+                                                       ctypes.byref(result)))
+    if not result.value:
+        raise MXNetError(f"optimize_for({name!r}): the pass returned no graph")
+    try:
+        text = ctypes.string_at(result.value).decode()
+    finally:
+        entry.release(result.value)
+    return load_json(text)
+
+
+def load(path, verbose=True):
+    """Load an extension: its operators become `mx.nd.<name>` and `mx.sym.<name>`, its passes work with
+    `Symbol.optimize_for`.
+
+    Parameters
+    ----------
+    path : str
+        Absolute path of a shared library that was built with `mxnet/extension.h`.
+    verbose : bool
+        Whether what it holds is logged.
+
+    MXNetError if there is no such file, or if it is no extension; then nothing of it stays. Extensions of Apache MXNet,
+    whose interface hands C++ objects over, are not loaded.
+    """
+    if not isinstance(path, (str, os.PathLike)) or not os.path.exists(path):
+        raise MXNetError(f"load path {path} does NOT exist")
+    path = os.fspath(path)
+    if not os.path.isabs(path):
+        raise MXNetError(f"load path {path} is not an absolute path")
+    if os.path.realpath(path) in _loaded:
+        return
+    library = _Library(path)
+    for op in library.ops:
+        _install(library, op)
+    for entry in library.passes:
+        _passes[entry.name.decode()] = (library, entry)
+    _loaded[os.path.realpath(path)] = library
+    if verbose:
+        logging.info("Loaded %s: operators %s; passes %s", path, [op.name.decode() for op in library.ops],
+                     [entry.name.decode() for entry in library.passes])
