@@ -10,6 +10,7 @@ namespace mxnet {
 
 namespace {
 
+constexpr double kMaxNodes = 1 << 16;  // inputs or outputs of one node
 constexpr const char* kScope = "__subgraph_name__";
 
 struct Expected {
@@ -157,9 +158,18 @@ SubgraphCut cut_subgraph(const Symbol& outputs, const std::string& scope, std::s
 }
 
 void ForeachParams::declare(ParamSchemaOf<ForeachParams>& s) {
-  s.field("num_args", &ForeachParams::num_args, "Number of inputs, and one for the body.").type("int").required();
-  s.field("num_outputs", &ForeachParams::num_outputs, "Number of outputs, states included.").type("int").required();
-  s.field("num_out_data", &ForeachParams::num_out_data, "Number of outputs that are no states.").type("int").required();
+  s.field("num_args", &ForeachParams::num_args, "Number of inputs, and one for the body.")
+      .type("int")
+      .range(0, kMaxNodes)
+      .required();
+  s.field("num_outputs", &ForeachParams::num_outputs, "Number of outputs, states included.")
+      .type("int")
+      .range(0, kMaxNodes)
+      .required();
+  s.field("num_out_data", &ForeachParams::num_out_data, "Number of outputs that are no states.")
+      .type("int")
+      .range(0, kMaxNodes)
+      .required();
   constexpr const char* kLocs = "Where the body has these inputs among its own.";
   s.field("in_state_locs", &ForeachParams::in_state_locs, kLocs).type("tuple of <long>").required();
   s.field("in_data_locs", &ForeachParams::in_data_locs, kLocs).type("tuple of <long>").required();
@@ -177,10 +187,17 @@ void ForeachParams::declare(ParamSchemaOf<ForeachParams>& s) {
 }
 
 void WhileParams::declare(ParamSchemaOf<WhileParams>& s) {
-  s.field("num_args", &WhileParams::num_args, "Number of inputs, and two for the graphs.").type("int").required();
-  s.field("num_outputs", &WhileParams::num_outputs, "Number of outputs, variables included.").type("int").required();
+  s.field("num_args", &WhileParams::num_args, "Number of inputs, and two for the graphs.")
+      .type("int")
+      .range(0, kMaxNodes)
+      .required();
+  s.field("num_outputs", &WhileParams::num_outputs, "Number of outputs, variables included.")
+      .type("int")
+      .range(0, kMaxNodes)
+      .required();
   s.field("num_out_data", &WhileParams::num_out_data, "Number of outputs that are no variables.")
       .type("int")
+      .range(0, kMaxNodes)
       .required();
   s.field("max_iterations", &WhileParams::max_iterations, "The most steps that are run.")
       .type("int")
@@ -201,8 +218,11 @@ void WhileParams::declare(ParamSchemaOf<WhileParams>& s) {
 }
 
 void CondParams::declare(ParamSchemaOf<CondParams>& s) {
-  s.field("num_args", &CondParams::num_args, "Number of inputs, and three for the graphs.").type("int").required();
-  s.field("num_outputs", &CondParams::num_outputs, "Number of outputs.").type("int").range(1, 1 << 20).required();
+  s.field("num_args", &CondParams::num_args, "Number of inputs, and three for the graphs.")
+      .type("int")
+      .range(0, kMaxNodes)
+      .required();
+  s.field("num_outputs", &CondParams::num_outputs, "Number of outputs.").type("int").range(1, kMaxNodes).required();
   constexpr const char* kLocs = "The inputs that the graph reads, in its order.";
   s.field("cond_input_locs", &CondParams::cond_input_locs, kLocs).type("tuple of <long>").required();
   s.field("then_input_locs", &CondParams::then_input_locs, kLocs).type("tuple of <long>").required();

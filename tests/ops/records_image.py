@@ -199,6 +199,7 @@ RESIZE_ERRORS = [ErrorSample([np.ones((4, 4, 3))], dict(size=0), "positive"),
                  ErrorSample([np.ones((4, 4, 3))], dict(size=(1, 2, 3)), "size"),
                  ErrorSample([np.ones((4, 4, 3))], dict(size=2, interp=9), "interp"),
                  ErrorSample([np.ones((0, 4, 3))], dict(size=2), "no pixels"),
+                 ErrorSample([np.ones((4, 4, 3))], dict(size=2**31 - 1), "may have"),
                  ErrorSample([np.ones((4, 4))], dict(size=2), "height, width, channels")]
 
 record("_image_resize", oracle=False, dtypes=("float32", "float64"), inplace=False,
@@ -241,5 +242,6 @@ record("_cvcopyMakeBorder", dtypes=("float32", "float64", "uint8"), inplace=Fals
         Sample([image(rng, 2, 2, 3)], dict(top=0, bot=1, left=1, right=0, values=(1.0, 2.0, 3.0)))],
        errors=[ErrorSample([np.ones((2, 2, 3))], dict(top=-1, bot=1, left=1, right=0), "top"),
                ErrorSample([np.ones((2, 2, 3))], dict(top=1, bot=1, left=1, right=0, type=5), "type"),
+               ErrorSample([np.ones((2, 2, 3))], dict(top=2**30, bot=1, left=1, right=0), "top"),
                ErrorSample([np.ones((2, 2, 3))], dict(top=1, bot=1, left=1, right=0, values=(1.0,)), "values"),
                ErrorSample([np.ones((2, 2))], dict(top=1, bot=1, left=1, right=0), "height, width, channels")])

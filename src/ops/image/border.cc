@@ -16,10 +16,10 @@ struct BorderParams {
   double value = 0;
   FloatTuple values;
   static void declare(ParamSchemaOf<BorderParams>& s) {
-    s.field("top", &BorderParams::top, "Rows above.").type("int").range(0, INT32_MAX).required();
-    s.field("bot", &BorderParams::bot, "Rows below.").type("int").range(0, INT32_MAX).required();
-    s.field("left", &BorderParams::left, "Columns on the left.").type("int").range(0, INT32_MAX).required();
-    s.field("right", &BorderParams::right, "Columns on the right.").type("int").range(0, INT32_MAX).required();
+    s.field("top", &BorderParams::top, "Rows above.").type("int").range(0, kMaxSide).required();
+    s.field("bot", &BorderParams::bot, "Rows below.").type("int").range(0, kMaxSide).required();
+    s.field("left", &BorderParams::left, "Columns on the left.").type("int").range(0, kMaxSide).required();
+    s.field("right", &BorderParams::right, "Columns on the right.").type("int").range(0, kMaxSide).required();
     s.field("type", &BorderParams::type,
             "0: a constant, 1: the edge, 2: mirrored (cba|abc), 3: the other side, 4: mirrored at the edge (cb|abc).")
         .type("int")

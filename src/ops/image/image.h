@@ -26,6 +26,9 @@ struct Images {
   int64_t size() const { return n * image(); }
 };
 
+// The most rows or columns that an operator makes, as in OpenCV: tables per row and column are kept.
+inline constexpr int64_t kMaxSide = int64_t{1} << 20;
+
 // Refuses what is no image; false if the shape is not known yet.
 inline bool check_images(const InferContext& c) {
   const Shape& shape = c.in[0].shape;

@@ -403,7 +403,7 @@ struct ResizeParams {
 };
 
 void check_side(const InferContext& c, int64_t side) {
-  if (side > INT32_MAX) c.bad(str("an image of ", side, " rows or columns is too large"));
+  if (side > kMaxSide) c.bad(str("an image may have ", kMaxSide, " rows and columns, this would have ", side));
 }
 
 void infer_resize(InferContext& c) {
@@ -451,8 +451,8 @@ const RegisterOp resize{
 struct CvResizeParams {
   int64_t w = 0, h = 0, interp = 1;
   static void declare(ParamSchemaOf<CvResizeParams>& s) {
-    s.field("w", &CvResizeParams::w, "Width of the result.").type("int").range(1, INT32_MAX).required();
-    s.field("h", &CvResizeParams::h, "Height of the result.").type("int").range(1, INT32_MAX).required();
+    s.field("w", &CvResizeParams::w, "Width of the result.").type("int").range(1, kMaxSide).required();
+    s.field("h", &CvResizeParams::h, "Height of the result.").type("int").range(1, kMaxSide).required();
     s.field("interp", &CvResizeParams::interp, "0: nearest, 1: bilinear, 2: bicubic, 3: area, 4: Lanczos.").type("int");
     s.validate([](const CvResizeParams& p) { filter_of(p.interp); });
   }
