@@ -7,6 +7,7 @@
 #include "base/observe.h"
 #include "executor/gradient_pass.h"
 #include "executor/passes.h"
+#include "executor/segments.h"
 #include "symbol/infer.h"
 
 namespace mxnet {
@@ -145,7 +146,7 @@ void Executor::forward_watched(bool training) {
     const ModeScope mode(training);
     std::unordered_map<const Node*, NDArray> feed;
     for (size_t i = 0; i < inputs_.size(); ++i) feed[plans_.variables()[i]] = inputs_[i];
-    results = interpret(settled_heads(), feed, device_, monitor_ ? &*monitor_ : nullptr);
+    results = run_interpreted(feed);
   }
   for (size_t i = 0; i < results.size(); ++i) {
     if (outputs_[i].is_none() || outputs_[i].shape() != results[i].shape())
@@ -155,9 +156,11 @@ void Executor::forward_watched(bool training) {
   }
 }
 
+// Operators one by one while somebody watches; else what lies between cuts runs as plans.
 std::vector<NDArray> Executor::run_interpreted(const std::unordered_map<const Node*, NDArray>& feed) {
-  const auto& heads = monitor_ || plans_.plannable() ? plans_.heads() : plans_.segments();
-  return interpret(heads, feed, device_, monitor_ ? &*monitor_ : nullptr);
+  if (monitor_) return interpret(settled_heads(), feed, device_, &*monitor_);
+  if (segments_.empty()) segments_ = make_segments(settled_heads(), {});
+  return interpret(segments_, feed, device_);
 }
 
 // The outputs, on a tape whose variables write to the bound gradients.
@@ -172,7 +175,7 @@ std::vector<NDArray> Executor::record(bool training) {
     }
     feed[plans_.variables()[i]] = std::move(variable);
   }
-  return interpret(settled_heads(), feed, device_, monitor_ ? &*monitor_ : nullptr);
+  return run_interpreted(feed);
 }
 
 void Executor::backward_recorded(std::span<const NDArray> head_gradients, std::span<const Head> kinds) {

@@ -50,6 +50,7 @@ class Executor {
   Ref<Plan> plan_;        // of the last training forward, with its frame
   Plan::Frame frame_;
   autograd::CustomInstances instances_;
+  std::vector<Entry> segments_;    // of a graph that no plan can hold, once it ran
   std::vector<NDArray> recorded_;  // results of the last training forward of a graph that no plan can hold
 
  public:
