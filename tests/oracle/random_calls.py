@@ -144,16 +144,20 @@ NEVER_HERE = {
         "SequenceLast", "SequenceMask", "SequenceReverse", "_histogram", "_ravel_multi_index", "_split_v2",
         "_unravel_index", "all_finite", "argsort", "fill_element_0index", "gather_nd", "multi_all_finite", "pick",
         "reverse", "softmax", "softmax_cross_entropy", "sort", "topk", "batch_take", "take", "SoftmaxOutput", "RNN",
+        "_linalg_gelqf", "_linalg_syevd",  # of matrices without full rank, or with equal eigenvalues
     },
     "gradients": {
         "SequenceLast", "SequenceReverse", "SoftmaxActivation", "gather_nd", "sort", "topk", "Pooling", "gammaln",
-        "gamma", "softmax", "softmin", "log_softmax", "RNN", "LeakyReLU", "take",
+        "gamma", "softmax", "softmin", "log_softmax", "RNN", "LeakyReLU", "take", "CTCLoss", "_linalg_gelqf", "_linalg_syevd",
+        "_linalg_trsm", "_random_pdf_dirichlet", "_contrib_hawkesll",
     },
     "refused here": {
         "Crop", "InstanceNorm", "L2Normalization", "LRN", "LayerNorm", "GroupNorm", "Pooling_v1", "Reshape",
         "UpSampling", "_contrib_arange_like", "_contrib_div_sqrt_dim", "_contrib_index_array", "_contrib_index_copy",
         "_eye", "_split_v2", "_slice_assign", "broadcast_like", "im2col", "moments", "scatter_nd", "softmax",
-        "softmin", "log_softmax", "transpose", "_histogram", "Deconvolution",
+        "softmin", "log_softmax", "transpose", "_histogram", "Deconvolution", "CTCLoss", "_contrib_hawkesll",
+        "_contrib_interleaved_matmul_selfatt_qk", "_contrib_interleaved_matmul_selfatt_valatt",
+        "_contrib_interleaved_matmul_encdec_qk", "_contrib_interleaved_matmul_encdec_valatt",
     },
     "shape of outputs": {"_unravel_index", "repeat", "_full"},
     "number of outputs": {"LeakyReLU"},  # rrelu shows its mask there

@@ -20,11 +20,13 @@ struct PdfParams {
   }
 };
 
-// slopes: of the logarithm; [0] by the sample, then by each parameter.
+// slopes: of the logarithm; [0] by the sample, then by each parameter. `density` stands where it is simpler than exp of
+// its logarithm.
 struct Uniform {
   static constexpr const char* kName = "uniform";
   static constexpr const char* kDoc = "1 / (high - low), whether or not the sample lies between";
   static constexpr const char* kParams[] = {"low", "high"};
+  static double density(double, const double* p) { return 1 / (p[1] - p[0]); }
   static double log_density(double, const double* p) { return -std::log(p[1] - p[0]); }
   static void slopes(double, const double* p, double* by) {
     by[0] = 0;
@@ -37,6 +39,10 @@ struct Normal {
   static constexpr const char* kName = "normal";
   static constexpr const char* kDoc = "that of the normal distribution";
   static constexpr const char* kParams[] = {"mu", "sigma"};
+  static double density(double x, const double* p) {
+    const double z = (x - p[0]) / p[1];
+    return std::exp(-0.5 * z * z) / (p[1] * 2.506628274631000502416);  // sqrt(2 pi)
+  }
   static double log_density(double x, const double* p) {
     const double z = (x - p[0]) / p[1];
     return -0.5 * z * z - std::log(p[1]) - 0.918938533204672741780;  // log sqrt(2 pi)
@@ -67,6 +73,7 @@ struct Exponential {
   static constexpr const char* kName = "exponential";
   static constexpr const char* kDoc = "that of the exponential distribution with rate lam";
   static constexpr const char* kParams[] = {"lam"};
+  static double density(double x, const double* p) { return p[0] * std::exp(-p[0] * x); }
   static double log_density(double x, const double* p) { return std::log(p[0]) - p[0] * x; }
   static void slopes(double x, const double* p, double* by) {
     by[0] = -p[0];
@@ -126,6 +133,12 @@ struct GeneralizedNegativeBinomial {
 template <class D>
 constexpr int kCount = static_cast<int>(std::size(D::kParams));
 
+template <class D>
+double density(double x, const double* p) {
+  if constexpr (requires { D::density(x, p); }) return D::density(x, p);
+  return std::exp(D::log_density(x, p));
+}
+
 // Parameters have one number for each leading index of the samples.
 template <class D>
 void infer_shape(InferContext& c) {
@@ -167,8 +180,8 @@ Prepared prepare(const PrepareArgs& args) {
             double p[kCount<D>];
             for (int64_t i = begin; i < end; ++i) {
               if (i == begin || i % each == 0) gather<kCount<D>, T>(c, 1, i / each, p);
-              const double value = D::log_density(static_cast<double>(static_cast<const T*>(c.in[0])[i]), p);
-              static_cast<T*>(c.out[0])[i] = static_cast<T>(log ? value : std::exp(value));
+              const double x = static_cast<double>(static_cast<const T*>(c.in[0])[i]);
+              static_cast<T*>(c.out[0])[i] = static_cast<T>(log ? D::log_density(x, p) : density<D>(x, p));
             }
           });
         },
@@ -191,7 +204,7 @@ Prepared prepare_backward(const PrepareArgs& args) {
               const double x = static_cast<double>(static_cast<const T*>(c.in[1])[i]);
               const double head = static_cast<double>(static_cast<const T*>(c.in[0])[i]);
               D::slopes(x, p, by);
-              const double factor = log ? head : head * std::exp(D::log_density(x, p));
+              const double factor = log ? head : head * density<D>(x, p);
               if (c.out[0]) static_cast<T*>(c.out[0])[i] = static_cast<T>(factor * by[0]);
               for (int k = 0; k < kCount<D>; ++k) sum[k] += factor * by[k + 1];
             }
