@@ -148,8 +148,8 @@ NEVER_HERE = {
     },
     "gradients": {
         "SequenceLast", "SequenceReverse", "SoftmaxActivation", "gather_nd", "sort", "topk", "Pooling", "gammaln",
-        "gamma", "softmax", "softmin", "log_softmax", "RNN", "LeakyReLU", "take", "CTCLoss", "_linalg_gelqf", "_linalg_syevd",
-        "_linalg_trsm", "_random_pdf_dirichlet", "_contrib_hawkesll",
+        "gamma", "softmax", "softmin", "log_softmax", "RNN", "LeakyReLU", "take", "CTCLoss", "_linalg_gelqf",
+        "_linalg_syevd", "_linalg_trsm", "_random_pdf_dirichlet", "_contrib_hawkesll",
     },
     "refused here": {
         "Crop", "InstanceNorm", "L2Normalization", "LRN", "LayerNorm", "GroupNorm", "Pooling_v1", "Reshape",

@@ -120,9 +120,50 @@ void for_columns(const SparseParts& a, const Columns& columns, const RowSource<T
   });
 }
 
+// Sums of at most so many bytes stay in the second cache.
+constexpr int64_t kCachedSums = 512 << 10;
+
+// out = transposed(a) * b for few columns: a and b are read in the order of their rows, and all sums stay in a cache.
+// Each piece takes the elements of some columns.
+template <typename T>
+void scatter_times(const SparseParts& a, const RowSource<T>& b, int64_t width, void* out, StorageType storage) {
+  using A = accumulate_t<T>;
+  const int64_t columns = a.shape()[1];
+  const auto* values = static_cast<const T*>(a.values());
+  std::vector<A> sums(static_cast<size_t>(columns * width));
+  std::vector<uint8_t> seen(static_cast<size_t>(columns));
+  constexpr int64_t kPieces = 4;
+  cpu::parallel_for(columns, std::max<int64_t>(1, (columns + kPieces - 1) / kPieces), [&](int64_t begin, int64_t end) {
+    for (int64_t r = 0; r < a.rows(); ++r) {
+      const int64_t *first = a.indices() + a.indptr()[r], *last = a.indices() + a.indptr()[r + 1];
+      const T* row = first == last ? nullptr : b.row(r);
+      for (const int64_t* at = std::lower_bound(first, last, begin); at != last && *at < end; ++at) {
+        seen[static_cast<size_t>(*at)] = 1;
+        if (row) add_scaled(sums.data() + *at * width, A(values[at - a.indices()]), row, width);
+      }
+    }
+  });
+  if (storage == StorageType::dense) {
+    std::transform(sums.begin(), sums.end(), static_cast<T*>(out), [](A sum) { return static_cast<T>(sum); });
+    return;
+  }
+  auto& rows = *static_cast<SparseParts*>(out);
+  rows.resize(std::count(seen.begin(), seen.end(), 1));
+  auto* to = static_cast<T*>(rows.values());
+  for (int64_t column = 0, k = 0; column < columns; ++column) {
+    if (!seen[static_cast<size_t>(column)]) continue;
+    rows.indices()[k++] = column;
+    for (int64_t j = 0; j < width; ++j) *to++ = static_cast<T>(sums[static_cast<size_t>(column * width + j)]);
+  }
+}
+
 // out = transposed(a) * b, row_sparse or dense.
 template <typename T>
 void transposed_times(const SparseParts& a, const RowSource<T>& b, int64_t width, void* out, StorageType storage) {
+  const int64_t bytes = a.shape()[1] * width * static_cast<int64_t>(sizeof(accumulate_t<T>));
+  if (a.count() > 0 && a.shape()[1] <= a.count() && bytes <= kCachedSums) {
+    return scatter_times(a, b, width, out, storage);
+  }
   const Columns columns(a);
   const auto store = [width](const std::vector<accumulate_t<T>>& sum, T* to) {
     for (int64_t j = 0; j < width; ++j) to[j] = static_cast<T>(sum[static_cast<size_t>(j)]);
@@ -230,7 +271,24 @@ Prepared prepare_dot(const PrepareArgs& a) {
 }
 
 // ---- its gradient ---------------------------------------------------------------------------------------------------
-// in: dc, a, b; out: da, db. Of a csr operand a there is no sparse gradient.
+// in: dc, a, b; out: da, db. The gradient of a csr operand a is dense.
+
+// out[i][j] = the product of row i of x and row j of y.
+template <typename T>
+void rows_by_rows(const RowSource<T>& x, const RowSource<T>& y, int64_t rows, int64_t columns, int64_t width, T* out) {
+  cpu::parallel_for(rows, std::max<int64_t>(1, 16384 / (1 + columns * width)), [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      for (int64_t j = 0; j < columns; ++j) {
+        const T *left = x.row(i), *right = y.row(j);
+        accumulate_t<T> sum = 0;
+        for (int64_t k = 0; left && right && k < width; ++k) {
+          sum += static_cast<accumulate_t<T>>(left[k]) * static_cast<accumulate_t<T>>(right[k]);
+        }
+        out[i * columns + j] = static_cast<T>(sum);
+      }
+    }
+  });
+}
 
 bool infer_backward_storage(const Params& params, std::span<const TensorSpec> in, std::span<TensorSpec> out) {
   const auto& p = params.as<DotParams>();
@@ -247,13 +305,21 @@ bool infer_backward_storage(const Params& params, std::span<const TensorSpec> in
 }
 
 Prepared prepare_backward(const PrepareArgs& a) {
-  if (a.req[0] != Req::null) return "a gradient with respect to a csr operand is made from dense copies";
   const ProductDims d = dot_dims(a.in[1].shape, a.in[2].shape, a.as<DotParams>());
   return dispatch_float(a.in[0].dtype, [&]<typename T>(TypeTag<T>) -> Prepared {
     return make_kernel(
-        [d, out = a.out[1].storage](const KernelCall& c) {
+        [d, b = a.in[2].storage, out = a.out[1].storage](const KernelCall& c) {
           const auto& lhs = *static_cast<const SparseParts*>(c.in[1]);
           const RowSource<T> rows(c.in[0], StorageType::dense, d.m, d.n, false);
+          if (c.out[0]) {
+            const RowSource<T> rhs(c.in[2], b, d.k, d.n, false);
+            T* to = static_cast<T*>(c.out[0]);
+            if (d.trans_a)
+              rows_by_rows(rhs, rows, d.k, d.m, d.n, to);
+            else
+              rows_by_rows(rows, rhs, d.m, d.k, d.n, to);
+          }
+          if (!c.out[1]) return;
           if (d.trans_a)
             times<T>(lhs, rows, d.n, static_cast<T*>(c.out[1]));
           else

@@ -240,3 +240,21 @@ def test_broken_files(tmp_path):
         (tmp_path / "a.nd").write_bytes(good[:size])
         with pytest.raises((mx.MXNetError, ValueError)):
             nd.load(path)
+
+
+@pytest.mark.parametrize("transpose", [False, True])
+@pytest.mark.parametrize("columns", [7, 700])
+def test_dense_gradient_of_a_csr_operand(transpose, columns):
+    rng = np.random.default_rng(columns)
+    a = np.where(rng.random((40, columns)) < 0.3, rng.standard_normal((40, columns)), 0).astype("float32")
+    b = rng.standard_normal((40 if transpose else columns, 5)).astype("float32")
+    head = rng.standard_normal((columns if transpose else 40, 5)).astype("float32")
+    data, weight = nd.array(a).tostype("csr"), nd.array(b)
+    data.attach_grad(stype="default")
+    weight.attach_grad()
+    with autograd.record():
+        out = nd.dot(data, weight, transpose_a=transpose, forward_stype="default")
+    out.backward(nd.array(head))
+    np.testing.assert_allclose(out.asnumpy(), (a.T if transpose else a) @ b, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(data.grad.asnumpy(), b @ head.T if transpose else head @ b.T, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(weight.grad.asnumpy(), (a if transpose else a.T) @ head, rtol=1e-4, atol=1e-4)
