@@ -20,7 +20,7 @@ Shape shape_from_text(const std::string& text, bool np_shape) {
       ++at;
       continue;
     }
-    shape.push_back(!np_shape && dim == 0 ? -1 : dim);
+    shape.push_back(dim < 0 || (!np_shape && dim == 0) ? -1 : dim);
     at = next;
   }
   if (shape.rank() == 0 && !np_shape) return Shape::unknown();
@@ -72,7 +72,9 @@ class Inference {
 
   void run() {
     bool changed = true;
-    while (changed) {
+    // Each round learns something that stays; a chain that is learned backwards needs one for each node at most.
+    for (size_t round = 0; changed; ++round) {
+      if (round > specs_.order.size() + 100) fail(ErrorKind::value, "infer_shape: the shapes do not settle");
       changed = false;
       for (Node* node : specs_.order) changed |= visit(*node);
       if (!changed) return;

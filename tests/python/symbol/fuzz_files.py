@@ -10,11 +10,14 @@ import sys
 import numpy as np
 
 import mxnet as mx
+from mxnet._core import _ext
 
 CLEAR = (mx.MXNetError, ValueError, TypeError)
 NUMBERS = ["0", "-1", "1", "2", "3", "7", "255", "2147483647", "2147483648", "-2147483649", "9223372036854775807",
            "9223372036854775808", "1e400", "-0.5", "nan", "1e9", "4000000000", "None", "(1,)", "()", "(1, 2)", "[]",
            "true", "(-1, -1)", "(99999999999, 2)", "", "(0, 0)", "(1000000, 1000000)"]
+
+OPERATORS = sorted(_ext.list_ops())
 
 
 def networks():
@@ -55,7 +58,6 @@ def networks():
 
 def array_files():
     """Files of arrays, with and without names."""
-    from mxnet._core import _ext
     arrays = [mx.nd.ones((2, 3)), mx.nd.array([1, 2], dtype="int64"), mx.nd.array(np.ones((2, 2)), dtype="float16"),
               mx.nd.zeros((0, 2)), mx.nd.array(5)]
     yield _ext.save(arrays, ["arg:a", "arg:b", "aux:c", "d", "e"])
@@ -102,7 +104,10 @@ def damage_graph(rng, text):
             node["inputs"][rng.randrange(len(node["inputs"]))] = [rng.randrange(-1, len(graph["nodes"]) + 1),
                                                                   rng.randrange(-1, 3), 0]
         elif kind == 2:
-            node["op"] = rng.choice(graph["nodes"])["op"]
+            node["op"] = rng.choice(graph["nodes"])["op"] if rng.random() < 0.3 else rng.choice(OPERATORS)
+            for key in sorted(attrs or ()):
+                if not key.startswith("__") and rng.random() < 0.8:
+                    del attrs[key]  # few operators share parameters
         elif kind == 3 and node["inputs"]:
             node["inputs"] = node["inputs"][:-1] if rng.random() < 0.5 else node["inputs"] * 2
         else:

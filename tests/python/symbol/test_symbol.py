@@ -195,3 +195,8 @@ def test_inference_that_contradicts_itself_ends():
     x = mx.sym.reshape(mx.sym.var("x", shape=(2, 4, 6)), shape=(0, -1, 3, 2**62))
     with pytest.raises(ValueError, match="too large|from the other"):
         mx.sym.transpose(x, axes=(0, 2, 1, 3)).infer_shape_partial()
+
+
+def test_sizes_below_minus_one_are_unknown():
+    x = mx.sym.var("x", shape=(-2147483649, 4))
+    assert mx.sym.relu(x).infer_shape_partial()[1] == [(0, 4)]
