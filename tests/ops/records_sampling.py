@@ -176,6 +176,8 @@ def bilinear_resize(
 ):
     if mode == "like":
         return resize(data, *like.shape[2:], align_corners)
+    if scale_height is None:
+        scale_width = None
     size = resized(data.shape[2], mode, height, scale_height), resized(data.shape[3], mode, width, scale_width)
     return resize(data, *size, align_corners)
 
@@ -192,6 +194,7 @@ record(
         Sample([normal(rng, 2, 3, 4, 5)], dict(height=3, width=9, align_corners=False)),
         Sample([normal(rng, 1, 2, 4, 5)], dict(height=1, width=1, align_corners=False)),
         Sample([normal(rng, 1, 2, 4, 5)], dict(scale_height=1.5, scale_width=0.5)),
+        Sample([normal(rng, 1, 2, 4, 5)], dict(height=3, width=2, scale_width=0.5)),
         Sample([normal(rng, 1, 2, 4, 5)], dict(scale_height=1.5, scale_width=2, mode="odd_scale")),
         *(
             Sample([normal(rng, 1, 2, 4, 5)], dict(mode=mode))

@@ -145,6 +145,7 @@ NEVER_HERE = {
         "_unravel_index", "all_finite", "argsort", "fill_element_0index", "gather_nd", "multi_all_finite", "pick",
         "reverse", "softmax", "softmax_cross_entropy", "sort", "topk", "batch_take", "take", "SoftmaxOutput", "RNN",
         "_linalg_gelqf", "_linalg_syevd",  # of matrices without full rank, or with equal eigenvalues
+        "_contrib_ROIAlign", "_contrib_RROIAlign", "_contrib_PSROIPooling", "_contrib_box_encode",
     },
     "gradients": {
         "SequenceLast", "SequenceReverse", "SoftmaxActivation", "gather_nd", "sort", "topk", "Pooling", "gammaln",
@@ -158,6 +159,9 @@ NEVER_HERE = {
         "softmin", "log_softmax", "transpose", "_histogram", "Deconvolution", "CTCLoss", "_contrib_hawkesll",
         "_contrib_interleaved_matmul_selfatt_qk", "_contrib_interleaved_matmul_selfatt_valatt",
         "_contrib_interleaved_matmul_encdec_qk", "_contrib_interleaved_matmul_encdec_valatt",
+        "Correlation", "GridGenerator", "ROIPooling", "_contrib_AdaptiveAvgPooling2D", "_contrib_ROIAlign",
+        "_contrib_RROIAlign", "_contrib_PSROIPooling", "_contrib_DeformablePSROIPooling", "_contrib_Proposal",
+        "_contrib_MultiProposal",
     },
     "shape of outputs": {"_unravel_index", "repeat", "_full"},
     "number of outputs": {"LeakyReLU"},  # rrelu shows its mask there

@@ -53,18 +53,23 @@ struct Pooling {
                       });
   }
 
+  // Rows of dx are sums of lines, one per row of bins; neighbouring rows share them.
   template <typename T>
   void backward(const T* dy, T* dx) const {
     const int64_t line = width * view.inner;
     cpu::parallel_for(view.outer * height, grain_of(line), [&](int64_t begin, int64_t end) {
+      Scratch scratch;
+      T* lines[2] = {scratch.get<T>(static_cast<size_t>(line)), scratch.get<T>(static_cast<size_t>(line))};
+      int64_t held[2] = {-1, -1};
       for (int64_t i = begin; i < end; ++i) {
-        T* to = dx + i * line;
-        std::fill_n(to, line, T(0));
-        const int64_t h = i % height;
-        // Bins that hold row h follow each other.
-        for (int64_t row = h * rows / height; row < rows && Bin(row, rows, height).begin <= h; ++row) {
-          const int64_t bin_rows = Bin(row, rows, height).size();
-          spread_row(dy + (i / height * rows + row) * columns * view.inner, bin_rows, to);
+        const int64_t h = i % height, first = h * rows / height;
+        std::fill_n(dx + i * line, rows == 0 ? line : 0, T(0));
+        for (int64_t row = first; row < rows && Bin(row, rows, height).begin <= h; ++row) {
+          const int64_t at = i / height * rows + row;
+          T* from = lines[row % 2];
+          if (held[row % 2] != at) spread_row(dy + at * columns * view.inner, Bin(row, rows, height).size(), from);
+          held[row % 2] = at;
+          add_line(from, line, row == first, dx + i * line);
         }
       }
     });
@@ -84,15 +89,21 @@ struct Pooling {
     }
   }
   template <typename T>
-  void spread_row(const T* dy, int64_t bin_rows, T* dx) const {
+  void spread_row(const T* dy, int64_t bin_rows, T* to) const {
+    std::fill_n(to, width * view.inner, T(0));
     for (int64_t j = 0; j < columns; ++j) {
       const Bin bin(j, columns, width);
       const T scale = T(1) / T(bin_rows * bin.size());
       for (int64_t w = bin.begin; w < bin.end; ++w) {
-#pragma omp simd
-        for (int64_t k = 0; k < view.inner; ++k) dx[w * view.inner + k] += dy[j * view.inner + k] * scale;
+        for (int64_t k = 0; k < view.inner; ++k) to[w * view.inner + k] += dy[j * view.inner + k] * scale;
       }
     }
+  }
+  template <typename T>
+  static void add_line(const T* from, int64_t n, bool first, T* to) {
+    if (first) return void(std::copy_n(from, n, to));
+#pragma omp simd
+    for (int64_t k = 0; k < n; ++k) to[k] += from[k];
   }
 };
 

@@ -39,8 +39,8 @@ struct BilinearResizeParams {
     s.field("align_corners", &P::align_corners,
             "Whether the centers of the corner pixels stay in place, or the edges.");
     s.validate([](const P& p) {
-      const bool scaled = p.mode == M::odd_scale || (p.mode == M::size && (p.scale_height || p.scale_width));
-      if (!scaled) return;
+      // As in 1.9.1, scale_width alone does nothing.
+      if (p.mode != M::odd_scale && !(p.mode == M::size && p.scale_height)) return;
       if (!p.scale_height || !p.scale_width) fail(ErrorKind::value, "scale_height and scale_width must both be given");
       for (const float scale : {*p.scale_height, *p.scale_width}) {
         if (!(scale >= 0 && scale <= 1e6f)) fail(ErrorKind::value, "scales must lie between 0 and 1e6, got ", scale);
@@ -49,9 +49,10 @@ struct BilinearResizeParams {
   }
 
   int64_t resized(int64_t n, int given, const std::optional<float>& scale) const {
-    if (n < 0) return mode == ResizeMode::size && !scale ? given : -1;
+    const bool scales = mode == ResizeMode::size && scale_height;
+    if (n < 0) return mode == ResizeMode::size && !scales ? given : -1;
     switch (mode) {
-      case ResizeMode::size: return scale ? scaled(n, *scale) : given;
+      case ResizeMode::size: return scales ? scaled(n, *scale) : given;
       case ResizeMode::odd_scale: return n % 2 == 0 ? scaled(n, *scale) : scaled(n - 1, *scale) + 1;
       case ResizeMode::to_even_down: return n - n % 2;
       case ResizeMode::to_even_up: return n + n % 2;

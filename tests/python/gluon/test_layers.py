@@ -113,6 +113,29 @@ def test_pixel_shuffle():
     assert out[0, 0].tolist() == [[0, 2, 1, 3], [4, 6, 5, 7]]
 
 
+def test_pixel_shuffle_3d():
+    x = np.arange(48).reshape(1, 24, 1, 1, 2).astype("float32")
+    layer = gluon.contrib.nn.PixelShuffle3D((2, 3, 2))
+    want = x.reshape(1, 2, 2, 3, 2, 1, 1, 2).transpose(0, 1, 5, 2, 6, 3, 7, 4).reshape(1, 2, 2, 3, 4)
+    assert repr(layer) == "PixelShuffle3D((2, 3, 2))"
+    np.testing.assert_array_equal(layer(nd.array(x)).asnumpy(), want)
+
+
+def test_sync_batch_norm_on_one_device():
+    x = nd.random.normal(shape=(4, 3, 2, 2))
+    results = []
+    for layer in (gluon.contrib.nn.SyncBatchNorm(momentum=0.5, prefix="n_"), nn.BatchNorm(momentum=0.5, prefix="n_")):
+        layer.initialize()
+        with autograd.record():
+            out = layer(x)
+        results.append([out.asnumpy(), layer.running_mean.data().asnumpy()])
+    for ours, want in zip(*results, strict=True):
+        np.testing.assert_array_equal(ours, want)
+    layer = gluon.contrib.nn.SyncBatchNorm(in_channels=3, num_devices=4, epsilon=1e-3, scale=False, prefix="s_")
+    assert repr(layer) == ("SyncBatchNorm(eps=0.001, momentum=0.9, fix_gamma=True, use_global_stats=False, ndev=4, "
+                           "key='s_', in_channels=3)")
+
+
 def test_bad_arguments():
     for make in (lambda: nn.Conv2D(3, (3, 3, 3)), lambda: nn.Conv2D(3, 3, layout="NCW"), lambda: nn.Lambda("nope"),
                  lambda: nn.LeakyReLU(-1)):

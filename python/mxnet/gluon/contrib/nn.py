@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from ... import ndarray as nd
 from ..block import HybridBlock
-from ..nn import HybridSequential, Sequential
+from ..nn import BatchNorm, HybridSequential, Sequential
 
 __all__ = ["Concatenate", "Concurrent", "HybridConcatenate", "HybridConcurrent", "Identity", "PixelShuffle1D",
-           "PixelShuffle2D"]
+           "PixelShuffle2D", "PixelShuffle3D", "SyncBatchNorm"]
 
 
 class Concurrent(Sequential):
@@ -91,3 +91,43 @@ class PixelShuffle2D(HybridBlock):
     def __repr__(self):
         return f"{type(self).__name__}({self._factors})"
 
+
+class PixelShuffle3D(HybridBlock):
+    """(n, f1·f2·f3·c, d, h, w) to (n, c, d·f1, h·f2, w·f3); `factor` is one number or one for each axis."""
+
+    def __init__(self, factor):
+        super().__init__()
+        self._factors = _factors(factor, 3)
+
+    def hybrid_forward(self, F, x):
+        f1, f2, f3 = self._factors
+        x = F.reshape(x, (0, -4, -1, f1 * f2 * f3, 0, 0, 0))
+        x = F.reshape(x, (0, 0, -4, f1, f2 * f3, 0, 0, 0))
+        x = F.reshape(x, (0, 0, 0, -4, f2, f3, 0, 0, 0))
+        x = F.transpose(x, (0, 1, 5, 2, 6, 3, 7, 4))
+        return F.reshape(x, (0, 0, -3, -3, -3))
+
+    def __repr__(self):
+        return f"{type(self).__name__}({self._factors})"
+
+
+class SyncBatchNorm(BatchNorm):
+    """`BatchNorm` over channels in axis 1 for data that is spread over devices.
+
+    `num_devices` is recorded in the graph, but the statistics are those of each device's own part of the batch: on one
+    device the layer is `BatchNorm`.
+    """
+
+    _operator = "SyncBatchNorm"
+
+    def __init__(self, in_channels=0, num_devices=None, momentum=0.9, epsilon=1e-5, center=True, scale=True,
+                 use_global_stats=False, beta_initializer="zeros", gamma_initializer="ones",
+                 running_mean_initializer="zeros", running_variance_initializer="ones", **kwargs):
+        super().__init__(1, momentum, epsilon, center, scale, use_global_stats, beta_initializer, gamma_initializer,
+                         running_mean_initializer, running_variance_initializer, in_channels, **kwargs)
+        del self._kwargs["axis"]  # not a parameter of the operator
+        self._kwargs.update(ndev=num_devices or 1, key=self.prefix)
+
+    def __repr__(self):
+        values = ", ".join(f"{name}={value!r}" for name, value in self._kwargs.items())
+        return f"{type(self).__name__}({values}, in_channels={self.in_channels or None})"
