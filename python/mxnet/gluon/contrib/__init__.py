@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
 """Gluon parts outside of the core API."""
-from . import nn
+from . import cnn, nn
 
-__all__ = ["nn"]
+__all__ = ["cnn", "nn"]
