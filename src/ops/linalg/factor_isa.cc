@@ -20,7 +20,7 @@ int64_t half_of(int64_t n, int64_t block) { return (n / 2 + block - 1) / block *
 
 template <typename T>
 void transpose(const T* from, int64_t from_row, int64_t rows, int64_t cols, T* to, int64_t to_row) {
-  constexpr int64_t kTile = 16;
+  constexpr int64_t kTile = 8;
   for (int64_t i0 = 0; i0 < rows; i0 += kTile) {
     for (int64_t j0 = 0; j0 < cols; j0 += kTile) {
       for (int64_t i = i0; i < std::min(rows, i0 + kTile); ++i) {

@@ -82,7 +82,7 @@ inline int64_t cost_of(int64_t count, int64_t work) { return 200 + count * (100 
 // from (rows x cols) turned, to to (cols x rows); both dense.
 template <typename T>
 void turn(const T* from, int64_t rows, int64_t cols, T* to) {
-  constexpr int64_t kTile = 16;
+  constexpr int64_t kTile = 8;
   for (int64_t i0 = 0; i0 < rows; i0 += kTile) {
     for (int64_t j0 = 0; j0 < cols; j0 += kTile) {
       for (int64_t i = i0; i < std::min(rows, i0 + kTile); ++i) {

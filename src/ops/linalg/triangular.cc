@@ -39,16 +39,17 @@ void infer_triangular(InferContext& c) {
 // out = alpha op(a) b or alpha b op(a), by blocks of the triangle; those on its diagonal are copied with zeros.
 template <typename T>
 struct TriangularProduct {
-  static constexpr int64_t kBlock = 64;
   TriangularParams p;
   int64_t n, rows, cols;  // of the triangle; of b
 
   void run(const T* a, const T* b, T* out) const {
     const int64_t row = p.transpose ? 1 : n, col = p.transpose ? n : 1;
     const bool lower = p.lower != p.transpose;
-    T diagonal[kBlock * kBlock];
-    for (int64_t i = 0; i < n; i += kBlock) {
-      const int64_t k = std::min(kBlock, n - i);
+    // Each block packs the other operand anew, and wastes half of its own square.
+    const int64_t size = n >= 256 ? 128 : 64;
+    const ScratchArray<T> diagonal(std::min(n, size) * std::min(n, size));
+    for (int64_t i = 0; i < n; i += size) {
+      const int64_t k = std::min(size, n - i);
       copy_diagonal(a + i * (row + col), row, col, lower, k, diagonal);
       // The rest of these rows (left) or columns (right) of op(a): [from, to).
       const bool before = lower != p.rightside;
@@ -65,10 +66,10 @@ struct TriangularProduct {
       first.k = k;
       first.add = false;
       if (p.rightside) {
-        first.a = b + i, first.b = diagonal, first.b_row = kBlock;
+        first.a = b + i, first.b = diagonal, first.b_row = k;
         block.a = b + from, block.b = a + from * row + i * col, block.b_row = row, block.b_col = col;
       } else {
-        first.a = diagonal, first.a_row = kBlock, first.b = b + i * cols;
+        first.a = diagonal, first.a_row = k, first.b = b + i * cols;
         block.a = a + i * row + from * col, block.a_row = row, block.a_col = col, block.b = b + from * cols;
       }
       multiply(first);
@@ -78,8 +79,11 @@ struct TriangularProduct {
   }
 
   static void copy_diagonal(const T* a, int64_t row, int64_t col, bool lower, int64_t k, T* to) {
-    for (int64_t i = 0; i < k; ++i) {
-      for (int64_t j = 0; j < k; ++j) to[i * kBlock + j] = (lower ? j <= i : j >= i) ? a[i * row + j * col] : T(0);
+    for (int64_t i = 0; i < k; ++i, to += k) {
+      const int64_t from = lower ? 0 : i, end = lower ? i + 1 : k;
+      std::fill_n(to, from, T(0));
+      for (int64_t j = from; j < end; ++j) to[j] = a[i * row + j * col];
+      std::fill_n(to + end, k - end, T(0));
     }
   }
 };
