@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "operator/call_plan.h"
-#include <cstdlib>
 
 #include <bit>
 #include <cstring>
@@ -10,6 +9,10 @@
 
 namespace mxnet {
 namespace {
+
+// Below this a single call runs on one thread, in ns of it. Less than in plans, whose steps follow each other on cores
+// that are awake; a team that finds no core, or a caller that wants one, goes on alone (backend/cpu/parallel.cc).
+constexpr int64_t kCallTeamCost = 150'000;
 
 class WordBuffer {
  public:
@@ -120,7 +123,7 @@ Ref<CallPlan> build(const CallSignature& s, std::span<const TensorSpec> known_ou
   const int team = env::settings().threads;
   prepare(*plan, *s.params, s.training, team);
   plan->inline_ok = plan->kernel->cost_with_packs() < env::settings().inline_ns;
-  plan->alone = team > 1 && plan->kernel->cost_with_packs() < (std::getenv("MXX") ? std::atoll(std::getenv("MXX")) : Kernel::kTeamCost);
+  plan->alone = team > 1 && plan->kernel->cost_with_packs() < kCallTeamCost;
   // The same object serves inline and queued runs, so that both give the same bits.
   if (plan->alone && plan->kernel->team_matters) prepare(*plan, *s.params, s.training, 1);
   plan->direct = plan->kernel->scratch == 0 && plan->kernel->random_draws == 0 && !s.op.inputs.mutates_any() &&
