@@ -86,6 +86,8 @@ def train(net, data, epochs=40):
 
 
 def test_training_eager_and_compiled(tmp_path):
+    mx.random.seed(1)
+    np.random.seed(1)  # shuffles
     x, label = two_moons()
     data = gluon.data.DataLoader(gluon.data.ArrayDataset(x, label), batch_size=50, shuffle=True)
     for compiled in (False, True):
