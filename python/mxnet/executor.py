@@ -15,6 +15,8 @@ __all__ = ["Executor"]
 
 NDArray = nd.NDArray
 
+_STYPES = ("default", "row_sparse", "csr")  # by the numbers that variables carry
+
 
 class Executor:
     """Runs a symbol over arrays that it was bound to. Made by `Symbol.bind` and `Symbol.simple_bind`.
@@ -237,7 +239,8 @@ def bind(symbol, ctx, args, args_grad=None, grad_req="write", aux_states=None, g
     return Executor(symbol, ctx, arguments, grads, reqs, aux, group2ctx)
 
 
-def simple_bind(symbol, ctx, grad_req, type_dict, group2ctx, shared_arg_names, shared_exec, shared_buffer, shapes):
+def simple_bind(symbol, ctx, grad_req, type_dict, stype_dict, group2ctx, shared_arg_names, shared_exec, shared_buffer,
+                shapes):
     """What `Symbol.simple_bind` does."""
     if not isinstance(ctx, Context):
         raise TypeError(f"simple_bind: ctx must be a Context, got {type(ctx).__name__}")
@@ -261,13 +264,19 @@ def simple_bind(symbol, ctx, grad_req, type_dict, group2ctx, shared_arg_names, s
                     break
     reqs = _requests(names, grad_req)
     contexts = _argument_contexts(symbol, names + states, ctx, group2ctx)
+    stypes = _storage_types(symbol, stype_dict)
 
     def make(pool, prefix, name, shape, kind):
         kind = np.float32 if kind is None else kind
+        stype = stypes.get(name, "default")
+        if prefix and stype == "csr":
+            stype = "default"  # the gradient of a csr array has elements everywhere
         old = pool.get(name)
         shares = shared_arg_names is None or name in shared_arg_names or name in states
-        if old is not None and old.shape == tuple(shape) and old.dtype == kind and shares:
+        if old is not None and old.shape == tuple(shape) and old.dtype == kind and old.stype == stype and shares:
             return old
+        if stype != "default":
+            return nd.sparse.zeros(stype, shape, ctx=contexts[name], dtype=kind)
         if shared_buffer is None or shares:
             return nd.zeros(shape, ctx=contexts[name], dtype=kind)
         return _from_buffer(shared_buffer, prefix + name, shape, contexts[name], kind)
@@ -293,6 +302,17 @@ def _from_buffer(buffer, name, shape, ctx, dtype):
         buffer[name] = old = nd.zeros(shape, ctx=ctx, dtype=dtype)
         return old
     return old if old.shape == tuple(shape) else _window(old, shape)
+
+
+def _storage_types(symbol, stype_dict):
+    """The storage type of each argument that has one: as its variable says, or `stype_dict`."""
+    types = {name: _STYPES[int(attrs["__storage_type__"])] for name, attrs in symbol.attr_dict().items()
+             if attrs.get("__storage_type__") in ("0", "1", "2")}
+    for name, stype in (stype_dict or {}).items():
+        if stype not in _STYPES:
+            raise ValueError(f"simple_bind: {name} has storage type {stype!r}; there are {', '.join(_STYPES)}")
+        types[name] = stype
+    return types
 
 
 def _argument_contexts(symbol, names, ctx, group2ctx):

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What the sparse array classes need: arrays without elements, from parts, and copies of their parts.
+#include <algorithm>
 #include <cstring>
 
 #include "convert.h"
@@ -8,6 +9,7 @@
 #include "sparse.h"
 
 #include <nanobind/stl/string.h>
+#include <nanobind/stl/vector.h>
 
 namespace nb = nanobind;
 
@@ -65,6 +67,37 @@ NDArray part(const NDArray& array, const std::string& name) {
   return NDArray::from_memory(p.indices(), Shape{p.count()}, DType::i64, array.device());
 }
 
+// The rows of a csr array with the given numbers, in their order; waits.
+NDArray csr_rows(const NDArray& array, const std::vector<int64_t>& rows) {
+  if (array.is_none() || array.storage() != StorageType::csr) fail(ErrorKind::type, "only csr arrays have such rows");
+  wait_for_values(array);
+  const SparseParts& from = array.parts();
+  NDArray result = NDArray::sparse(StorageType::csr, {static_cast<int64_t>(rows.size()), from.shape()[1]}, from.dtype(),
+                                   array.device());
+  SparseParts& to = result.parts();  // fresh: nobody else can see it yet
+  int64_t count = 0;
+  for (const int64_t row : rows) {
+    if (row < 0 || row >= from.rows()) {
+      fail(ErrorKind::index, "row ", row, " is out of range for a csr array of shape ", from.shape());
+    }
+    count += from.indptr()[row + 1] - from.indptr()[row];
+  }
+  to.resize(count);
+  const size_t size = size_of(from.dtype());
+  int64_t at = 0;
+  to.indptr()[0] = 0;
+  for (size_t r = 0; r < rows.size(); ++r) {
+    const int64_t begin = from.indptr()[rows[r]], n = from.indptr()[rows[r] + 1] - begin;
+    std::copy_n(from.indices() + begin, n, to.indices() + at);
+    std::memcpy(static_cast<char*>(to.values()) + static_cast<size_t>(at) * size,
+                static_cast<const char*>(from.values()) + static_cast<size_t>(begin) * size,
+                static_cast<size_t>(n) * size);
+    at += n;
+    to.indptr()[r + 1] = at;
+  }
+  return result;
+}
+
 }  // namespace
 
 void bind_sparse(nb::module_& m) {
@@ -80,6 +113,7 @@ void bind_sparse(nb::module_& m) {
   m.def("sparse_from_parts", &from_parts, nb::arg("stype"), nb::arg("shape"), nb::arg("dtype"), nb::arg("ctx").none(),
         nb::arg("data"), nb::arg("indices"), nb::arg("indptr").none());
   m.def("sparse_part", &part);
+  m.def("csr_rows", &csr_rows);
   m.def("sparse_check", [](const NDArray& array) {
     wait_for_values(array);
     sparse::check(array.parts());

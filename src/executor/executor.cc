@@ -47,10 +47,7 @@ Executor::Executor(const Symbol& symbol, std::vector<Device> devices, std::vecto
   req_.resize(inputs_.size(), Req::null);
   for (size_t i = 0; i < inputs_.size(); ++i) {
     if (inputs_[i].is_none()) fail(ErrorKind::value, "bind: the array of ", plans_.variables()[i]->name, " is missing");
-    if (inputs_[i].is_sparse()) {
-      fail(ErrorKind::not_supported, "bind: the array of ", plans_.variables()[i]->name, " is ",
-           name_of(inputs_[i].storage()), "; executors take dense arguments, gradients may be row_sparse");
-    }
+    sparse_ |= inputs_[i].is_sparse();
     inputs_[i] = inputs_[i].detached();
     if (gradients_[i].is_none()) {
       req_[i] = Req::null;
@@ -107,7 +104,7 @@ void Executor::drop_frame() {
 void Executor::forward(bool training) {
   const observe::Span span(observe::kCalls, [] { return observe::call("Executor.forward"); });
   trained_ = training;
-  if (monitor_ || !plans_.plannable()) return forward_watched(training);
+  if (monitor_ || !is_planned()) return forward_watched(training);
   const std::vector<uint8_t> wanted = needs();
   const bool differentiable = training && std::find(wanted.begin(), wanted.end(), 1) != wanted.end();
   const auto in = pointers();
@@ -139,7 +136,7 @@ void Executor::forward_watched(bool training) {
   recorded_.clear();
   const autograd::InstanceScope keep(&instances_);
   std::vector<NDArray> results;
-  if (training && !plans_.plannable()) {
+  if (training && !is_planned()) {
     results = record(training);
     recorded_ = results;
   } else {
@@ -156,9 +153,9 @@ void Executor::forward_watched(bool training) {
   }
 }
 
-// Operators one by one while somebody watches; else what lies between cuts runs as plans.
+// Operators one by one while somebody watches, or where arrays are sparse; else what lies between cuts runs as plans.
 std::vector<NDArray> Executor::run_interpreted(const std::unordered_map<const Node*, NDArray>& feed) {
-  if (monitor_) return interpret(settled_heads(), feed, device_, &*monitor_);
+  if (monitor_ || sparse_) return interpret(settled_heads(), feed, device_, monitor_ ? &*monitor_ : nullptr);
   if (segments_.empty()) segments_ = make_segments(settled_heads(), {});
   return interpret(segments_, feed, device_);
 }
@@ -212,7 +209,7 @@ void Executor::backward(std::span<const NDArray> head_gradients) {
   }
   const std::vector<uint8_t> wanted = needs();
   if (std::find(wanted.begin(), wanted.end(), 1) == wanted.end()) return;
-  if (!plans_.plannable()) return backward_recorded(heads, kinds);
+  if (!is_planned()) return backward_recorded(heads, kinds);
   const Ref<Plan> plan = plan_ ? plan_ : plans_.find(pointers(), trained_, true, wanted);
   plan->run_backward({inputs_, outputs_, heads, kinds, gradients_, req_, plan_ ? &frame_ : nullptr});
 }

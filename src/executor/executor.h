@@ -39,6 +39,7 @@ class Executor {
   std::vector<NDArray> run_interpreted(const std::unordered_map<const Node*, NDArray>& feed);
   void backward_recorded(std::span<const NDArray> head_gradients, std::span<const Head> kinds);
   void drop_frame();
+  bool is_planned() const { return plans_.plannable() && !sparse_; }
 
   PlanCache plans_;
   Device device_;
@@ -46,6 +47,7 @@ class Executor {
   std::vector<NDArray> inputs_, gradients_, outputs_;
   std::vector<Req> req_;
   std::optional<Watch> monitor_;
+  bool sparse_ = false;   // an argument is: operators run one by one
   bool trained_ = false;  // mode of the last forward
   Ref<Plan> plan_;        // of the last training forward, with its frame
   Plan::Frame frame_;

@@ -129,9 +129,11 @@ class NDArrayIter(DataIter):
         """The current batch's rows of the arrays."""
         begin, end = self.cursor, self.cursor + self.batch_size
         if not self.shuffle and not self._rolled and end <= len(self._order):
-            return [nd.slice_axis(array, axis=0, begin=begin, end=end) for _, array in arrays]
+            return [array[begin:end] if array.stype == "csr" else nd.slice_axis(array, axis=0, begin=begin, end=end)
+                    for _, array in arrays]
         rows = np.take(self._order, np.arange(begin, end), mode="wrap")
-        return [nd.take(array, nd.array(rows, dtype="int64", ctx=array.context)) for _, array in arrays]
+        return [array._take_rows(rows) if array.stype == "csr"
+                else nd.take(array, nd.array(rows, dtype="int64", ctx=array.context)) for _, array in arrays]
 
     def getdata(self):
         return self._take(self.data)

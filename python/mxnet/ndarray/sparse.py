@@ -200,10 +200,11 @@ class CSRNDArray(BaseSparseNDArray):
         raise ValueError("Multi-dimension indexing is not supported")
 
     def _rows(self, begin, end):
-        indptr = self.indptr.asnumpy()
-        first, last = indptr[begin], indptr[end]
-        return _from_parts("csr", (end - begin, self.shape[1]), self.context, self.data[first:last],
-                           self.indices[first:last], indptr[begin:end + 1] - first)
+        return self._take_rows(range(begin, end))
+
+    def _take_rows(self, rows):
+        """The rows with the given numbers, in their order."""
+        return _ext.csr_rows(self, [int(row) for row in rows])
 
     def asscipy(self):
         """A scipy.sparse.csr_matrix with a copy of the contents."""

@@ -203,6 +203,58 @@ def test_factorization_machine_trains_without_dense_gradients():
     assert losses[-1] < 0.1 < 0.6 < losses[0]
 
 
+def classifier(features):
+    data, weight = mx.sym.var("data", stype="csr"), mx.sym.var("weight", stype="row_sparse", shape=(features, 2))
+    scores = mx.sym.broadcast_add(mx.sym.sparse.dot(data, weight), mx.sym.var("bias", shape=(2,)))
+    return mx.sym.SoftmaxOutput(scores, mx.sym.var("softmax_label"), name="softmax")
+
+
+def test_executor_with_sparse_arguments():
+    rng = np.random.default_rng(5)
+    labels = rng.integers(0, 2, 7)
+    executor = classifier(5).simple_bind(mx.cpu(), data=(7, 5), softmax_label=(7,),
+                                         grad_req={"weight": "write", "bias": "write"})
+    assert executor.arg_dict["data"].stype == "csr" and executor.grad_dict["weight"].stype == "row_sparse"
+    weight = rng.standard_normal((5, 2)).astype("f")
+    executor.arg_dict["weight"][:] = nd.array(weight)
+    (out,) = executor.forward(is_train=True, data=make(DENSE, "csr"), softmax_label=nd.array(labels))
+    executor.backward()
+    expected = np.exp(DENSE @ weight)
+    expected /= expected.sum(1, keepdims=True)
+    check(out, "default", expected)
+    check(executor.grad_dict["weight"], "row_sparse", DENSE.T @ (expected - np.eye(2)[labels]))
+    with pytest.raises(ValueError, match="storage type"):
+        classifier(5).simple_bind(mx.cpu(), data=(7, 5), softmax_label=(7,), stype_dict={"bias": "compressed"})
+
+
+@pytest.mark.parametrize("shuffle", [False, True])
+def test_module_trains_on_csr_batches(shuffle):
+    rng = np.random.default_rng(6)
+    np.random.seed(2)
+    x = np.where(rng.random((200, 50)) < 0.1, rng.standard_normal((200, 50)), 0).astype("f")
+    y = (x @ rng.standard_normal(50) > 0).astype("f")
+    batches = mx.io.NDArrayIter(make(x, "csr"), y, batch_size=20, shuffle=shuffle, last_batch_handle="discard",
+                                label_name="softmax_label")
+    batch = next(batches)
+    assert batch.data[0].stype == "csr" and batch.data[0].shape == (20, 50)
+    module = mx.mod.Module(classifier(50), context=mx.cpu())
+    batches.reset()
+    module.fit(batches, num_epoch=20, optimizer="adagrad", optimizer_params={"learning_rate": 0.5},
+               initializer=mx.init.Normal(0.01))
+    batches.reset()
+    assert dict(module.score(batches, "acc"))["accuracy"] > 0.97
+
+
+def test_rows_of_csr():
+    x = make(DENSE, "csr")
+    check(x[2:5], "csr", DENSE[2:5])
+    check(x[-1], "csr", DENSE[-1:])
+    check(x[3:3], "csr", DENSE[3:3])
+    check(x._take_rows([6, 0, 6]), "csr", DENSE[[6, 0, 6]])
+    with pytest.raises(IndexError):
+        x._take_rows([7])
+
+
 @pytest.mark.parametrize("call", [
     lambda x: nd.dot(x, nd.ones((4, 2))),
     lambda x: nd.elemwise_mul(x, nd.ones((7, 4))),
