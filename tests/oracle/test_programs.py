@@ -11,6 +11,8 @@ import sys
 import numpy as np
 import pytest
 
+import mxnet as mx
+
 ORACLE = os.environ.get("MXNET_ORACLE_PYTHON")
 PROGRAMS = sorted((pathlib.Path(__file__).parent / "programs").glob("*.py"))
 
@@ -18,13 +20,12 @@ pytestmark = pytest.mark.skipif(not ORACLE, reason="MXNET_ORACLE_PYTHON is not s
 
 
 def run(python, program, target):
-    path = str(pathlib.Path(__file__).resolve().parents[2] / "python")
     environment = dict(os.environ)
     if python == ORACLE:
         environment.pop("PYTHONPATH", None)
         environment["MXNET_SUBGRAPH_BACKEND"] = "NONE"  # its fused sums overwrite what others still read
     else:
-        environment["PYTHONPATH"] = path
+        environment["PYTHONPATH"] = str(pathlib.Path(mx.__file__).parents[1])
     done = subprocess.run([python, str(program), str(target)], env=environment, capture_output=True, text=True,
                           timeout=300)
     assert done.returncode == 0, done.stderr[-3000:]
