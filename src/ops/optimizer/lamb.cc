@@ -252,33 +252,11 @@ struct MultiLamb {
   static constexpr int kStride = 4 + Master;
 
   static int count(const Params& params) { return static_cast<int>(params.as<MultiLambParams>().num_tensors); }
-  static bool mutates(const Params& params, int i) { return i < count(params) * kStride && i % kStride >= 2; }
-
-  static void check_count(const InferContext& c) {
-    const int expected = count(c.params) * kStride;
-    if (static_cast<int>(c.in.size()) != expected) {
-      c.bad(str("num_tensors = ", count(c.params), " needs ", expected, " arrays, got ", c.in.size()));
-    }
-  }
-  static void infer_shape(InferContext& c) {
-    check_count(c);
-    for (int w = 0; w < count(c.params); ++w) {
-      const int first = w * kStride;
-      for (int i = first + 1; i < first + kStride; ++i) {
-        c.merge_in(first, c.in[i].shape);
-        c.merge_in(i, c.in[first].shape);
-      }
-      c.merge_out(w, c.in[first].shape);
-    }
-  }
+  static WeightGroups groups(const Params& params) { return {count(params), kStride, Master, "num_tensors"}; }
+  static bool mutates(const Params& params, int i) { return groups(params).mutates(i); }
+  static void infer_shape(InferContext& c) { groups(c.params).infer_shape(c); }
   static void infer_dtype(InferContext& c) {
-    check_count(c);
-    for (int w = 0; w < count(c.params); ++w) {
-      const int first = w * kStride;
-      c.merge_in_dtype(first + 1, c.in[first].dtype);
-      for (int i = first + 2; i < first + kStride; ++i) c.merge_in_dtype(i, Master ? DType::f32 : c.in[first].dtype);
-      c.merge_out_dtype(w, c.in[first].dtype);
-    }
+    groups(c.params).infer_dtype(c);
     need_float(c);
   }
 

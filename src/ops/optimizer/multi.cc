@@ -116,24 +116,10 @@ struct MultiUpdate {
   static constexpr int kMore = (P::kPreloaded ? 2 : 0) + kHasScale<P>;
 
   static int count(const Params& params) { return static_cast<int>(params.as<P>().num_weights); }
-  static bool mutates(const Params& params, int i) { return i < count(params) * kStride && i % kStride >= 2; }
-
-  static void check_count(const InferContext& c) {
-    const int expected = count(c.params) * kStride + kMore;
-    if (static_cast<int>(c.in.size()) != expected) {
-      c.bad(str("num_weights = ", count(c.params), " needs ", expected, " arrays, got ", c.in.size()));
-    }
-  }
+  static WeightGroups groups(const Params& params) { return {count(params), kStride, Master, "num_weights", kMore}; }
+  static bool mutates(const Params& params, int i) { return groups(params).mutates(i); }
   static void infer_shape(InferContext& c) {
-    check_count(c);
-    for (int w = 0; w < count(c.params); ++w) {
-      const int first = w * kStride;
-      for (int i = first + 1; i < first + kStride; ++i) {
-        c.merge_in(first, c.in[i].shape);
-        c.merge_in(i, c.in[first].shape);
-      }
-      c.merge_out(w, c.in[first].shape);
-    }
+    groups(c.params).infer_shape(c);
     for (int i = count(c.params) * kStride; i < static_cast<int>(c.in.size()); ++i) {
       if (P::kPreloaded) c.merge_in(i, Shape{count(c.params)});
       const Shape& scale = c.in[i].shape;
@@ -143,13 +129,7 @@ struct MultiUpdate {
     }
   }
   static void infer_dtype(InferContext& c) {
-    check_count(c);
-    for (int w = 0; w < count(c.params); ++w) {
-      const int first = w * kStride;
-      c.merge_in_dtype(first + 1, c.in[first].dtype);
-      for (int i = first + 2; i < first + kStride; ++i) c.merge_in_dtype(i, Master ? DType::f32 : c.in[first].dtype);
-      c.merge_out_dtype(w, c.in[first].dtype);
-    }
+    groups(c.params).infer_dtype(c);
     for (size_t i = count(c.params) * kStride; i < c.in.size(); ++i) c.merge_in_dtype(static_cast<int>(i), DType::f32);
     need_float(c);
   }

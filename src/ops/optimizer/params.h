@@ -55,4 +55,43 @@ inline void infer_master_dtype(InferContext& c) {
 
 inline constexpr OpFlags kUpdateFlags{.inplace = true};
 
+// Inputs of an operator that updates several weights: for each `stride` arrays (weight, gradient, states...[, float32
+// weight]), then `more` others.
+struct WeightGroups {
+  int count, stride;
+  bool master;              // states are float32, and the last array of each group is the float32 weight
+  const char* count_param;  // the parameter that holds `count`
+  int more = 0;
+
+  int size() const { return count * stride; }
+  bool mutates(int i) const { return i < size() && i % stride >= 2; }
+
+  void check_count(const InferContext& c) const {
+    const int expected = size() + more;
+    if (static_cast<int>(c.in.size()) != expected) {
+      c.bad(str(count_param, " = ", count, " needs ", expected, " arrays, got ", c.in.size()));
+    }
+  }
+  void infer_shape(InferContext& c) const {
+    check_count(c);
+    for (int w = 0; w < count; ++w) {
+      const int first = w * stride;
+      for (int i = first + 1; i < first + stride; ++i) {
+        c.merge_in(first, c.in[i].shape);
+        c.merge_in(i, c.in[first].shape);
+      }
+      c.merge_out(w, c.in[first].shape);
+    }
+  }
+  void infer_dtype(InferContext& c) const {
+    check_count(c);
+    for (int w = 0; w < count; ++w) {
+      const int first = w * stride;
+      c.merge_in_dtype(first + 1, c.in[first].dtype);
+      for (int i = first + 2; i < first + stride; ++i) c.merge_in_dtype(i, master ? DType::f32 : c.in[first].dtype);
+      c.merge_out_dtype(w, c.in[first].dtype);
+    }
+  }
+};
+
 }  // namespace mxnet::ops
