@@ -91,7 +91,7 @@ class Process:
                 pathlib.Path(f"/proc/{self._process.pid}/autogroup").write_text(str(nice))
 
     def ask(self, timeout, **request):
-        """The reply, or None after a failure, which ends the process and is kept in `error`."""
+        """The reply, or None after a failure, which is kept in `error`; without an answer the process ends."""
         if not self.alive:
             return None
         self._signal(signal.SIGCONT)
@@ -106,11 +106,10 @@ class Process:
             failure = str(error)
         self._signal(signal.SIGSTOP)
         reply = json.loads(line) if line else {"error": failure}
-        if "error" in reply:
-            self.error = reply["error"]
+        self.error = reply.get("error", self.error)
+        if not line:
             self.close()
-            return None
-        return reply
+        return None if "error" in reply else reply
 
     def close(self):
         if self.alive:
@@ -126,6 +125,7 @@ def measure(processes, request, options):
         process.set_nice(options.nice)
         process.made = process.ask(options.timeout, do="make", kind=process.peer.kind, way=process.way,
                                    **request) or {}
+    processes = [process for process in processes if process.made]
     for i in range(options.rounds):
         for process in processes if i % 2 == 0 else reversed(processes):
             figures = quiet_round(process, options)
@@ -136,7 +136,7 @@ def measure(processes, request, options):
 def quiet_round(process, options):
     """A round's figures; taken again while other programs used more than `options.quiet` cores."""
     for _ in range(1 + options.retries):
-        figures = process.ask(options.timeout, do="round", seconds=options.seconds)
+        figures = process.ask(options.timeout, do="round", seconds=options.seconds, least=1 if options.ops else 3)
         if figures is None or figures["others"] <= options.quiet:
             break
         time.sleep(0.5)

@@ -1,155 +1,174 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Single operators, each in a small and a large size, as MXNet and as PyTorch users write them.
+"""Rows of single operators: the entries of `ops/` as jobs of MXNet and of PyTorch.
 
-An entry gives the shapes of its inputs in both sizes and the two expressions; inputs are called a, b, c.
+A row is called operator.size, or operator.backward.size.
 """
 
-import dataclasses
+import functools
+import time
 
 import numpy as np
+from ops.entry import LARGE, SMALL, Array
 from rows import Job
 
-SMALL, LARGE = "small", "large"
-SQUARE = ((64, 64), (2048, 1024))
-ROWS_OF = ((8, 64), (1024, 1024))
-IMAGES = ((1, 16, 14, 14), (8, 64, 56, 56))
+from ops import ENTRIES, FAMILIES
+
+SIZES = (SMALL, LARGE)
+STEP_SECONDS, MOST_CALLS = 4e-3, 1000
 
 
-@dataclasses.dataclass(frozen=True)
-class Op:
-    """Shapes for the small and the large size, and the programs."""
-
-    shapes: tuple
-    mxnet: str
-    torch: str
-    positive: bool = False
-    words: int = None  # input a holds integers below this
+def forms_of(name):
+    """The operator's call, and the call with its backward pass if there are such rows."""
+    return (name, f"{name}.backward") if ENTRIES[name].backward else (name,)
 
 
-def pair(*shapes):
-    """((small a, small b, ...), (large a, large b, ...)) from (small, large) of each input."""
-    return tuple(zip(*shapes))
-
-
-def unary(name, torch=None, **options):
-    """An elementwise function of one array."""
-    return Op(pair(SQUARE), f"nd.{name}(a)", torch or f"torch.{name}(a)", **options)
-
-
-OPS = {
-    "add": Op(pair(SQUARE, SQUARE), "a + b", "a + b"),
-    "multiply": Op(pair(SQUARE, SQUARE), "a * b", "a * b"),
-    "divide": Op(pair(SQUARE, SQUARE), "a / b", "a / b", positive=True),
-    "add_scalar": Op(pair(SQUARE), "a + 1.5", "a + 1.5"),
-    "add_row": Op(pair(SQUARE, ((1, 64), (1, 1024))), "nd.broadcast_add(a, b)", "a + b"),
-    "greater": Op(pair(SQUARE, SQUARE), "a > b", "(a > b).float()"),
-    "maximum": Op(pair(SQUARE, SQUARE), "nd.maximum(a, b)", "torch.maximum(a, b)"),
-    "where": Op(pair(SQUARE, SQUARE), "nd.where(a > 0, a, b)", "torch.where(a > 0, a, b)"),
-    "relu": unary("relu"),
-    "exp": unary("exp"),
-    "log": unary("log", positive=True),
-    "sqrt": unary("sqrt", positive=True),
-    "tanh": unary("tanh"),
-    "sigmoid": unary("sigmoid"),
-    "gelu": Op(pair(SQUARE), "nd.LeakyReLU(a, act_type='gelu')", "F.gelu(a)"),
-    "erf": unary("erf"),
-    "square": unary("square"),
-    "clip": Op(pair(SQUARE), "nd.clip(a, -0.5, 0.5)", "torch.clamp(a, -0.5, 0.5)"),
-    "cast": Op(pair(SQUARE), "a.astype('float64')", "a.double()"),
-    "sum": Op(pair(SQUARE), "a.sum()", "a.sum()"),
-    "sum_rows": Op(pair(SQUARE), "a.sum(axis=1)", "a.sum(1)"),
-    "mean_columns": Op(pair(SQUARE), "a.mean(axis=0)", "a.mean(0)"),
-    "max_rows": Op(pair(SQUARE), "a.max(axis=1)", "torch.amax(a, 1)"),
-    "argmax": Op(pair(ROWS_OF), "nd.argmax(a, axis=1)", "torch.argmax(a, 1)"),
-    "norm": Op(pair(SQUARE), "nd.norm(a)", "torch.linalg.vector_norm(a)"),
-    "softmax": Op(pair(ROWS_OF), "nd.softmax(a)", "torch.softmax(a, -1)"),
-    "log_softmax": Op(pair(ROWS_OF), "nd.log_softmax(a)", "torch.log_softmax(a, -1)"),
-    "topk": Op(pair(ROWS_OF), "nd.topk(a, k=5, ret_typ='value')", "torch.topk(a, 5)[0]"),
-    "sort": Op(pair(ROWS_OF), "nd.sort(a)", "torch.sort(a)[0]"),
-    "cumsum": Op(pair(ROWS_OF), "nd.cumsum(a, axis=1)", "torch.cumsum(a, 1)"),
-    "transpose": Op(pair(SQUARE), "a.T", "a.T.contiguous()"),
-    "concat": Op(pair(SQUARE, SQUARE), "nd.concat(a, b, dim=1)", "torch.cat((a, b), 1)"),
-    "stack": Op(pair(SQUARE, SQUARE), "nd.stack(a, b)", "torch.stack((a, b))"),
-    "slice": Op(pair(SQUARE), "nd.slice_axis(a, axis=1, begin=8, end=40)", "a[:, 8:40].contiguous()"),
-    "tile": Op(pair(ROWS_OF), "nd.tile(a, (2, 2))", "a.tile(2, 2)"),
-    "pad": Op(pair(IMAGES), "nd.pad(a, mode='constant', pad_width=(0, 0, 0, 0, 1, 1, 1, 1))", "F.pad(a, (1, 1, 1, 1))"),
-    "embedding": Op(pair(((16,), (4096,)), ((1000, 64), (50000, 256))),
-                    "nd.Embedding(a, b, input_dim=b.shape[0], output_dim=b.shape[1])", "F.embedding(a, b)", words=1000),
-    "take": Op(pair(((16,), (4096,)), ((1000, 64), (50000, 256))), "nd.take(b, a)", "torch.index_select(b, 0, a)",
-               words=1000),
-    "one_hot": Op(pair(((16,), (4096,))), "nd.one_hot(a, 1000)", "F.one_hot(a, 1000).float()", words=1000),
-    "dot": Op(pair(((64, 64), (1024, 1024)), ((64, 64), (1024, 1024))), "nd.dot(a, b)", "a @ b"),
-    "batch_dot": Op(pair(((4, 16, 16), (96, 128, 64)), ((4, 16, 16), (96, 64, 128))), "nd.batch_dot(a, b)",
-                    "torch.bmm(a, b)"),
-    "dense": Op(pair(((1, 64), (128, 1024)), ((64, 64), (1024, 1024)), ((64,), (1024,))),
-                "nd.FullyConnected(a, b, c, num_hidden=b.shape[0])", "F.linear(a, b, c)"),
-    "convolution_3x3": Op(pair(IMAGES, ((16, 16, 3, 3), (64, 64, 3, 3))),
-                          "nd.Convolution(a, b, kernel=(3, 3), pad=(1, 1), num_filter=b.shape[0], no_bias=True)",
-                          "F.conv2d(a, b, padding=1)"),
-    "convolution_1x1": Op(pair(IMAGES, ((16, 16, 1, 1), (64, 64, 1, 1))),
-                          "nd.Convolution(a, b, kernel=(1, 1), num_filter=b.shape[0], no_bias=True)", "F.conv2d(a, b)"),
-    "max_pool": Op(pair(IMAGES), "nd.Pooling(a, kernel=(2, 2), stride=(2, 2), pool_type='max')", "F.max_pool2d(a, 2)"),
-    "global_pool": Op(pair(IMAGES), "nd.Pooling(a, global_pool=True, pool_type='avg', kernel=(1, 1))",
-                      "F.adaptive_avg_pool2d(a, 1)"),
-    "layer_norm": Op(pair(ROWS_OF, ((64,), (1024,)), ((64,), (1024,))), "nd.LayerNorm(a, b, c)",
-                     "F.layer_norm(a, (a.shape[-1],), b, c)"),
-    "uniform": Op(pair(SQUARE), "nd.random.uniform(shape=a.shape)", "torch.rand(a.shape)"),
-    "dropout_mask": Op(pair(SQUARE), "nd.Dropout(a, p=0.5, mode='always')", "F.dropout(a, 0.5)"),
-}
-RANDOM = ("uniform", "dropout_mask")
+def rows_of(name):
+    """The rows of one operator."""
+    return [f"{form}.{size}" for form in forms_of(name) for size in SIZES]
 
 
 def names():
-    """All rows: operator.size."""
-    return [f"{name}.{size}" for name in OPS for size in (SMALL, LARGE)]
+    """All rows."""
+    return [row for name in ENTRIES for row in rows_of(name)]
 
 
-def inputs(name, size):
-    """The arrays of a row, by name."""
-    op = OPS[name]
-    rng = np.random.default_rng(5)
-    arrays = {}
-    for letter, shape in zip("abc", op.shapes[size == LARGE]):
-        if letter == "a" and op.words:
-            arrays[letter] = rng.integers(0, op.words, shape)
-        else:
-            array = rng.standard_normal(shape, np.float32)
-            arrays[letter] = np.abs(array) + np.float32(0.1) if op.positive else array
-    return arrays
+def groups():
+    """{name of a family or of an operator: its rows}"""
+    families = {family: [row for name in entries for row in rows_of(name)] for family, entries in FAMILIES.items()}
+    return {**{name: rows_of(name) for name in ENTRIES}, **families}
 
 
-def job(name, size, program, variables, wait, floats):
-    """A job of a compiled expression: enough calls to last about a millisecond."""
-    code = compile(program, f"<{name}>", "eval")
-    calls = 1000 if size == SMALL else 5
-    loop = {}
-    exec(f"def repeat(calls, {', '.join(variables)}):\n"
-         f"    for _ in range(calls):\n        out = {program}\n    return out", loop)
+def parts(row):
+    """(operator, whether backward, size)"""
+    name, *form, size = row.split(".")
+    return name, bool(form), size
 
-    def step():
-        wait(loop["repeat"](calls, **variables))
 
-    def check():
-        result = floats(eval(code, dict(variables)))
-        return [] if name in RANDOM else [*result[:16], float(np.abs(result).mean())]
+def has(row, kind):
+    """Whether a kind of contender has a program of the row."""
+    return getattr(ENTRIES[parts(row)[0]], kind) is not None
 
-    return Job(step, check, calls)
+
+@functools.lru_cache(maxsize=8)
+def numbers(array, size):
+    """The NumPy array of an input; kept, since neighbouring rows have the same inputs."""
+    return array.make(size, np.random.default_rng(5))
+
+
+def inputs(entry, size):
+    """The inputs by name; two of the same form differ."""
+    made = {}
+    for name, source in entry.inputs.items():
+        if not isinstance(source, Array):
+            made[name] = source.make(size, None)
+            continue
+        twins = sum(other == source for other in list(entry.inputs.values())[:len(made)])
+        made[name] = np.roll(numbers(source, size), twins) if twins else numbers(source, size)
+    return made
+
+
+def calls_per_step(step):
+    """As many calls as last about STEP_SECONDS."""
+    calls = 1
+    while calls < MOST_CALLS:
+        start = time.perf_counter()
+        step(calls)
+        if time.perf_counter() - start > STEP_SECONDS:
+            break
+        calls = min(2 * calls, MOST_CALLS)
+    return calls
+
+
+def job(entry, source, variables, wait, check):
+    """A job of `source`, which defines repeat(calls); it is compiled with the variables as its locals."""
+    space = {}
+    exec(source, space)
+    repeat = functools.partial(space["repeat"], **variables)
+
+    def step(calls):
+        wait(repeat(calls))
+
+    results = check(repeat(1))
+    calls = calls_per_step(step)
+    return Job(lambda: step(calls), lambda: results if entry.compared else [], calls)
+
+
+def loop(program, variables, *after):
+    """Text of a function that repeats a program."""
+    lines = [f"def repeat(calls, {', '.join(variables)}):", "    for _ in range(calls):", f"        {program}",
+             *(f"        {line}" for line in after), "    return out"]
+    return "\n".join(lines) + "\n"
+
+
+def listed(out):
+    return list(out) if isinstance(out, (list, tuple)) else [out]
+
+
+def sample(arrays):
+    """Numbers that tell whether two contenders computed the same."""
+    found = []
+    for array in arrays:
+        flat = array.ravel().astype(np.float64)
+        found += [*flat[:16], float(np.abs(flat).mean()) if flat.size else 0.0]
+    return found
 
 
 def make_mxnet(row):
     """The job of a row in MXNet."""
-    from mxnet import nd
-    name, size = row.split(".")
-    arrays = {letter: nd.array(array, dtype="float32") for letter, array in inputs(name, size).items()}
-    return job(name, size, OPS[name].mxnet, {"nd": nd, **arrays}, lambda out: out.wait_to_read(),
-               lambda out: out.asnumpy().ravel().astype(np.float64))
+    import mxnet as mx
+    from mxnet import autograd, nd
+    name, backward, size = parts(row)
+    entry = ENTRIES[name]
+    made = inputs(entry, size)
+    for letter, source in entry.inputs.items():
+        if isinstance(source, Array):
+            made[letter] = nd.array(made[letter], dtype=source.dtype or "float32")
+    variables = {"mx": mx, "nd": nd, **made}
+    exec(entry.first[0], variables)
+    variables.pop("__builtins__")
+
+    def wait(out):
+        for array in listed(out):
+            array.wait_to_read()
+
+    def check(out):
+        return sample([array.asnumpy() for array in listed(out)])
+
+    if not backward:
+        return job(entry, loop(f"out = {entry.mxnet}", variables), variables, wait, check)
+    wanted = [variables[letter] for letter in entry.backward.split()]
+    for array in wanted:
+        array.attach_grad()
+    out = eval(entry.mxnet, dict(variables))
+    several = isinstance(out, (list, tuple))
+    heads = [nd.ones_like(array) for array in listed(out)]
+    variables.update(autograd=autograd, heads=heads if several else heads[0])
+    source = loop("with autograd.record():", variables, f"    out = {entry.mxnet}",
+                  "autograd.backward(out, heads)" if several else "out.backward(heads)")
+    return job(entry, source, variables, lambda _: wait([array.grad for array in wanted]),
+               lambda _: check([array.grad for array in wanted]))
 
 
 def make_torch(row):
     """The job of a row in PyTorch."""
     import torch
-    name, size = row.split(".")
-    arrays = {letter: torch.from_numpy(array) for letter, array in inputs(name, size).items()}
-    torch.set_grad_enabled(False)
-    variables = {"torch": torch, "F": torch.nn.functional, **arrays}
-    return job(name, size, OPS[name].torch, variables, lambda out: None, lambda out: out.double().numpy().ravel())
+    name, backward, size = parts(row)
+    entry = ENTRIES[name]
+    made = {letter: torch.tensor(value) if isinstance(value, np.ndarray) else value
+            for letter, value in inputs(entry, size).items()}
+    variables = {"torch": torch, "F": torch.nn.functional, **made}
+    torch.set_grad_enabled(backward)
+    exec(entry.first[1], variables)
+    variables.pop("__builtins__")
+
+    def check(out):
+        return sample([tensor.detach().numpy() for tensor in listed(out)])
+
+    if not backward:
+        return job(entry, loop(f"out = {entry.torch}", variables), variables, lambda _: None, check)
+    wanted = tuple(variables[letter].requires_grad_() for letter in entry.backward.split())
+    heads = tuple(torch.ones_like(tensor) for tensor in listed(eval(entry.torch, dict(variables))))
+    variables.update(wanted=wanted, heads=heads)
+    source = loop("for tensor in wanted:", variables, "    tensor.grad = None", f"out = {entry.torch}",
+                  "torch.autograd.backward(out, heads)")
+    return job(entry, source, variables, lambda _: None, lambda _: check([tensor.grad for tensor in wanted]))

@@ -4,7 +4,7 @@
     python benchmarks/report.py figures.json                      # the ratios, as text
     python benchmarks/report.py figures.json --publish            # docs/performance.md, docs/benchmarks.svg, README.md
 
-A markdown file keeps what stands outside of its marked sections.
+A markdown file keeps what stands outside of its marked sections, and a section of which there are no figures.
 """
 
 import argparse
@@ -13,6 +13,7 @@ import pathlib
 import re
 import sys
 
+import operators
 from contender import OURS
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -91,7 +92,7 @@ def markdown_table(header, rows):
 
 
 def workload_section(data, ours):
-    """The ratios of the workloads, with memory and page faults."""
+    """The ratios of the workloads, with memory and page faults; no lines without rows."""
     peers = peers_of(data, ours)
     rows = []
     for key, by_peer in ratios(data, ours).items():
@@ -106,6 +107,8 @@ def workload_section(data, ours):
         memory = f"{mine['rss_mb']:.0f}" + (f" / {other:.0f}" if other else "")
         faults = f"{mine['faults']:.0f}" if "faults" in mine else ""
         rows.append([row, dtype, f"{short(mine['best'])} {mine['unit']}", *cells, memory, faults])
+    if not rows:
+        return []
     header = ["workload", "type", "ours", *(f"ours / {p}" for p in peers), "memory, MB: ours / least", "page faults"]
     on = data["machine"]
     text = (f"Measured on {on['processor']}, {on['cores']} cores ({', '.join(on['units'])}). A ratio is the best round "
@@ -114,17 +117,44 @@ def workload_section(data, ours):
     return [text, "", *markdown_table(header, rows)]
 
 
+def operator_rows(data):
+    """The part of the figures that are rows of operators, by the operators' names for them."""
+    known = set(operators.names())
+    rows = {key[3:].rsplit("/", 1)[0]: content for key, content in data["rows"].items() if key.startswith("op:")}
+    return {"rows": {row: content for row, content in rows.items() if row in known}}
+
+
 def operator_section(data, ours):
-    """The ratios of single operators against PyTorch."""
-    rows = {}
-    for key, by_peer in ratios(data, ours).items():
-        if not key.startswith("op:") or "torch" not in by_peer:
-            continue
-        name, size = key[3:].split("/")[0].split(".")
-        mine = fastest(data["rows"][key]["entries"], ours)
-        rows.setdefault(name, {})[size] = (f"{short(mine['best'])} us", f"{by_peer['torch']:.2f}")
-    cells = [[name, *sizes.get("small", ("", "")), *sizes.get("large", ("", ""))] for name, sizes in rows.items()]
-    return markdown_table(["operator", "small", "ours / torch", "large", "ours / torch"], cells) if cells else []
+    """A line that counts the rows that are slower than each peer, and a table of each family; no lines without rows."""
+    data = operator_rows(data)
+    peers = sorted(peers_of(data, ours))
+    best, median = ratios(data, ours), ratios(data, ours, "median")
+    slower = {peer: {row for row in best if min(best[row].get(peer, 0), median[row].get(peer, 0)) > 1}
+              for peer in peers}
+
+    def cells(row):
+        if row not in best:
+            return [""] * (1 + len(peers))
+        numbers = [(f"**{best[row][peer]:.2f}**" if row in slower[peer] else f"{best[row][peer]:.2f}")
+                   if peer in best[row] else "" for peer in peers]
+        return [f"{short(fastest(data['rows'][row]['entries'], ours)['best'])} us", *numbers]
+
+    lines = []
+    header = ["operator", *(cell for size in operators.SIZES for cell in (size, *(f"/ {peer}" for peer in peers)))]
+    for family, names in operators.FAMILIES.items():
+        forms = [form for name in names for form in operators.forms_of(name)]
+        table = [[form.replace(".", ", "), *(cell for size in operators.SIZES for cell in cells(f"{form}.{size}"))]
+                 for form in forms if any(f"{form}.{size}" in best for size in operators.SIZES)]
+        if table:
+            lines += ["", f"### {family}", "", *markdown_table(header, table)]
+    if not lines:
+        return []
+    counts = [f"of {sum(peer in by_peer for by_peer in best.values())} rows that {peer} runs too, "
+              f"{len(slower[peer])} are slower here" for peer in peers]
+    text = ("Each operator in a small and a large size; *backward* is the recorded call with its backward pass. Times "
+            "are ours, ratios ours / peer by the best rounds; **bold** where best and median round are both slower: "
+            f"{'; '.join(counts)}.")
+    return [text, *lines]
 
 
 def replace_section(path, name, lines):
@@ -201,9 +231,11 @@ def main(arguments=None):
         for key, content in data["rows"].items():
             print("\n".join(lines_of(*key.rsplit("/", 1), content["entries"], OURS)))
     if options.markdown:
-        replace_section(options.markdown, "workloads", workload_section(data, OURS))
-        replace_section(options.markdown, "operators", operator_section(data, OURS))
-    if options.picture:
+        for name, section in (("workloads", workload_section), ("operators", operator_section)):
+            lines = section(data, OURS)
+            if lines:
+                replace_section(options.markdown, name, lines)
+    if options.picture and workload_section(data, OURS):
         picture(data, OURS, options.picture)
     if options.publish:
         shown = "![Time of each peer over ours, per workload](docs/benchmarks.svg)"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Measures the rows of rows.py and operators.py beside peers, in interleaved rounds.
+"""Measures the rows of rows.py and the operators of ops/ beside peers, in interleaved rounds.
 
 Each contender and variant has a process of its own, stopped while another is timed, so that waiting threads disturb
 nobody. A round's figure is the median of its repetitions; best and median round are kept. What all contenders compute
@@ -9,7 +9,8 @@ must agree. A contender that fails, takes too long or cannot run a row is report
     python benchmarks/run.py --peer torch=PYTHON --peer jax=PYTHON --peer openvino=PYTHON --peer onnxruntime=PYTHON \\
                              --peer mxnet-1.9.1:mxnet=PYTHON --into figures.json
     python benchmarks/run.py resnet50_train --dtype f32 --into figures.json --peer torch=PYTHON    # again, one row
-    python benchmarks/run.py --ops --peer torch=PYTHON --into figures.json                       # single operators
+    python benchmarks/run.py --ops --peer torch=PYTHON --peer mxnet-1.9.1:mxnet=PYTHON --into figures.json  # operators
+    python benchmarks/run.py --ops index take 'sort*' --peer torch=PYTHON     # of a family, all rows of one, a pattern
     python benchmarks/run.py --quick --check --peer torch=PYTHON                                 # a minute, limits
 """
 
@@ -80,8 +81,9 @@ def run_ops(names, peers, options, done):
             for i, process in enumerate(processes):
                 if not process.alive:
                     processes[i] = contender.Process(process.peer, "eager", options)
-            contender.measure(processes, {"family": "ops", "row": name, "dtype": "f32"}, options)
-            entries = {process.name: contender.summary(process, "us") for process in processes}
+            able = [process for process in processes if operators.has(name, process.peer.kind)]
+            contender.measure(able, {"family": "ops", "row": name, "dtype": "f32"}, options)
+            entries = {process.name: contender.summary(process, "us") for process in able}
             note_agreement(entries, "f32")
             done(name, entries)
     finally:
@@ -157,7 +159,8 @@ def check(rows, peers, figures, options):
 def parse(arguments):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("rows", nargs="*", metavar="ROW",
-                        help=f"names or patterns of {', '.join(ROWS)}, import; with --ops of operators (default: all)")
+                        help=f"names or patterns of {', '.join(ROWS)}, import; with --ops of families, "
+                             "operators and rows (default: all)")
     parser.add_argument("--peer", action="append", default=[], type=contender.Peer.parse, metavar="NAME[:KIND]=PYTHON",
                         help=f"an interpreter that has a peer; kinds: {', '.join(contender.KINDS)}")
     parser.add_argument("--way", action="append", dest="ways", metavar="VARIANT", help="only these variants")
@@ -167,7 +170,7 @@ def parse(arguments):
     parser.add_argument("--check", action="store_true", help="fail where ours / torch is beyond the row's limit")
     parser.add_argument("--into", type=pathlib.Path, help="a JSON file; rows that it has and are not measured stay")
     parser.add_argument("--rounds", type=int, help="per contender (5; quick: 3)")
-    parser.add_argument("--seconds", type=float, help="length of a round (0.6; quick and --ops: 0.15)")
+    parser.add_argument("--seconds", type=float, help="length of a round (0.6; quick: 0.15, --ops: 0.06)")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="per contender")
     parser.add_argument("--timeout", type=float, default=400, help="seconds for one answer of a contender")
     parser.add_argument("--at-once", type=int, default=8, help="processes that live at the same time")
@@ -177,18 +180,20 @@ def parse(arguments):
     parser.add_argument("--log", type=argparse.FileType("ab"), default=open(os.devnull, "ab"),  # noqa: SIM115
                         help="what the contenders print")
     options = parser.parse_args(arguments)
-    short = options.quick or options.ops
-    options.rounds = options.rounds or (3 if short else 5)
-    options.seconds = options.seconds or (0.15 if short else 0.6)
+    options.rounds = options.rounds or (3 if options.quick or options.ops else 5)
+    options.seconds = options.seconds or (0.06 if options.ops else 0.15 if options.quick else 0.6)
     return parser, options
 
 
-def chosen(parser, options, known):
-    """The names that the patterns pick, in order; each pattern must pick something."""
+def chosen(parser, options, known, groups=None):
+    """The names that the patterns and names of groups pick, in order; each must pick something."""
+    picked = set() if options.rows else set(known)
     for pattern in options.rows:
-        if not fnmatch.filter(known, pattern):
-            parser.error(f"no row is called {pattern!r}; there are {', '.join(known)}")
-    return [name for name in known if not options.rows or any(fnmatch.fnmatch(name, p) for p in options.rows)]
+        found = (groups or {}).get(pattern) or fnmatch.filter(known, pattern)
+        if not found:
+            parser.error(f"no row is called {pattern!r}; there are {', '.join(groups or known)}")
+        picked.update(found)
+    return [name for name in known if name in picked]
 
 
 def main(arguments=None):
@@ -201,7 +206,7 @@ def main(arguments=None):
         print("\n".join(report.lines_of(row, dtype, entries, OURS)), flush=True)
 
     if options.ops:
-        names = chosen(parser, options, operators.names())
+        names = chosen(parser, options, operators.names(), operators.groups())
         run_ops(names, peers, options, lambda name, entries: done(f"op:{name}", "f32", entries))
     else:
         names = chosen(parser, options, [*ROWS, "import"])
