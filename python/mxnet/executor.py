@@ -178,9 +178,28 @@ class Executor:
             executor.set_monitor_callback(*self._monitor)
         return executor
 
+    def planned_memory(self):
+        """Bytes that a training step takes beside arguments, gradients and auxiliary states, by kind; those of an
+        inference if no gradient is asked for. Nothing but outputs for graphs that no plan can hold.
+
+        Keys: 'outputs'; 'values', what passes between operators; 'kept', what the backward needs of the forward;
+        'constants', what is made of parameters once for many runs; 'scratch', what kernels need to work in, in
+        addition. Values and scratch lie in memory that all executors of a thread share.
+        """
+        planned = self._handle.planned_memory()
+        outputs = sum(array.size * np.dtype(array.dtype).itemsize for array in self.outputs if array is not None)
+        return {"outputs": outputs, "values": planned["values"], "kept": planned["frame"],
+                "constants": planned["constants"], "scratch": planned["arena"] - planned["values"]}
+
     def debug_str(self):
-        """The graph as text."""
-        return self._symbol.debug_str()
+        """The graph as text, and at its end the memory that is planned for it (see `planned_memory`).
+
+        As in MXNet 1.9.1 the last line but one is 'Total N MB allocated', and does not count scratch memory.
+        """
+        memory = self.planned_memory()
+        scratch = memory.pop("scratch")
+        return (f"{self._symbol.debug_str().rstrip()}\nTotal {sum(memory.values()) >> 20} MB allocated\n"
+                f"Total {int(scratch > 0)} TempSpace resource requested\n")
 
     def get_optimized_symbol(self):
         """The symbol that is run."""

@@ -67,6 +67,16 @@ void bind_executor(nb::module_& m) {
       .def("forward", &Executor::forward)
       .def("backward", [](Executor& e, nb::handle heads) { e.backward(to_arrays(heads)); })
       .def("outputs", [](const Executor& e) { return e.outputs(); })
+      .def("planned_memory",
+           [](Executor& e) {
+             const Plan::Memory memory = e.planned_memory();
+             nb::dict bytes;
+             bytes["values"] = memory.values;
+             bytes["arena"] = memory.arena;
+             bytes["frame"] = memory.frame;
+             bytes["constants"] = memory.constants;
+             return bytes;
+           })
       .def("set_monitor", &set_monitor, nb::arg("callback").none(), nb::arg("inputs"));
   m.def("bind", &bind, nb::rv_policy::take_ownership);
   m.def("set_tracing", &trace::set_tracing);

@@ -190,28 +190,54 @@ void Executor::backward_recorded(std::span<const NDArray> head_gradients, std::s
   if (!heads.empty()) autograd::backward(heads, gradients, options);
 }
 
-void Executor::backward(std::span<const NDArray> head_gradients) {
-  const observe::Span span(observe::kCalls, [] { return observe::call("Executor.backward"); });
+std::vector<Head> Executor::kinds_of_heads(std::span<const NDArray> head_gradients) const {
   std::vector<Head> kinds;
-  std::vector<NDArray> heads(outputs_.size());
   for (size_t i = 0; i < outputs_.size(); ++i) {
     const Entry& head = plans_.heads()[i];
-    const bool given = i < head_gradients.size() && !head_gradients[i].is_none();
     if (is_loss_head(head)) {
       kinds.push_back(head.node->op->gradient.is_zero ? Head::none : Head::ones);
-    } else if (given) {
-      heads[i] = head_gradients[i];
+    } else if (i < head_gradients.size() && !head_gradients[i].is_none()) {
       kinds.push_back(Head::given);
     } else {
       fail(ErrorKind::value, "backward: output ", head.node->output_name(head.index),
            " is not a loss, so its gradient must be given in out_grads");
     }
   }
+  return kinds;
+}
+
+void Executor::backward(std::span<const NDArray> head_gradients) {
+  const observe::Span span(observe::kCalls, [] { return observe::call("Executor.backward"); });
+  const std::vector<Head> kinds = kinds_of_heads(head_gradients);
+  std::vector<NDArray> heads(outputs_.size());
+  for (size_t i = 0; i < heads.size(); ++i) {
+    if (kinds[i] == Head::given) heads[i] = head_gradients[i];
+  }
   const std::vector<uint8_t> wanted = needs();
   if (std::find(wanted.begin(), wanted.end(), 1) == wanted.end()) return;
   if (!is_planned()) return backward_recorded(heads, kinds);
   const Ref<Plan> plan = plan_ ? plan_ : plans_.find(pointers(), trained_, true, wanted);
   plan->run_backward({inputs_, outputs_, heads, kinds, gradients_, req_, plan_ ? &frame_ : nullptr});
+}
+
+Plan::Memory Executor::planned_memory() {
+  if (!is_planned()) return {};
+  const std::vector<uint8_t> wanted = needs();
+  if (std::find(wanted.begin(), wanted.end(), 1) == wanted.end()) {
+    return plans_.find(pointers(), false, true, {})->memory(nullptr);
+  }
+  // The gradient of an output looks like the output.
+  const std::vector<Head> kinds = kinds_of_heads(outputs_);
+  std::vector<NDArray> heads(outputs_.size());
+  for (size_t i = 0; i < heads.size(); ++i) {
+    if (kinds[i] == Head::given) heads[i] = outputs_[i];
+  }
+  const Ref<Plan> plan = plans_.find(pointers(), true, true, wanted);
+  Plan::Frame frame = plan->lease_frame(device_);
+  const Plan::BackwardCall call{inputs_, outputs_, heads, kinds, gradients_, req_, &frame};
+  const Plan::Memory memory = plan->memory(&call);
+  plan->return_frame(std::move(frame.memory));
+  return memory;
 }
 
 }  // namespace mxnet

@@ -26,6 +26,9 @@ class Executor {
   void backward(std::span<const NDArray> head_gradients);
 
   const std::vector<NDArray>& outputs() const { return outputs_; }
+  // Of a training step if there are gradients, else of an inference; makes the plans that those need. Nothing for
+  // graphs that no plan can hold.
+  Plan::Memory planned_memory();
   void set_monitor(Watch watch) { monitor_ = std::move(watch); }
   void clear_monitor() { monitor_.reset(); }
 
@@ -37,6 +40,7 @@ class Executor {
   std::vector<Entry> settled_heads() const;  // with known shapes of what has no inputs
   std::vector<NDArray> record(bool training);
   std::vector<NDArray> run_interpreted(const std::unordered_map<const Node*, NDArray>& feed);
+  std::vector<Head> kinds_of_heads(std::span<const NDArray> head_gradients) const;
   void backward_recorded(std::span<const NDArray> head_gradients, std::span<const Head> kinds);
   void drop_frame();
   bool is_planned() const { return plans_.plannable() && !sparse_; }

@@ -40,8 +40,9 @@ bool fusable(const Node& node, const GraphSpecs& specs) {
 // Units under construction and what they read from each other.
 class Grouping {
  public:
-  Grouping(std::span<Node* const> order, const GraphSpecs& specs, const std::function<bool(const Entry&)>& given)
-      : order_(order), specs_(specs), given_(given) {}
+  Grouping(std::span<Node* const> order, const GraphSpecs& specs, const std::function<bool(const Entry&)>& given,
+           const std::function<bool(const Node*)>& alone)
+      : order_(order), specs_(specs), given_(given), alone_(alone) {}
 
   std::vector<Unit> run() {
     for (Node* node : order_) place(*node);
@@ -52,7 +53,7 @@ class Grouping {
   bool computed(const Entry& e) const { return !given_(e) && unit_of_.contains(e.node.get()); }
 
   void place(Node& node) {
-    const int home = fusable(node, specs_) ? find_home(node) : -1;
+    const int home = !alone_(&node) && fusable(node, specs_) ? find_home(node) : -1;
     const int unit = home >= 0 ? home : static_cast<int>(units_.size());
     if (home < 0) {
       units_.emplace_back();
@@ -82,7 +83,7 @@ class Grouping {
 
   bool accepts(int unit, const Node& node) const {
     const Unit& members = units_[static_cast<size_t>(unit)];
-    if (members.size() >= kMaxNodes || !fusable(*members[0], specs_)) return false;
+    if (members.size() >= kMaxNodes || alone_(members[0]) || !fusable(*members[0], specs_)) return false;
     if (!(specs_.of.at(members[0])[0].shape == specs_.of.at(&node)[0].shape)) return false;
     std::set<std::pair<const Node*, int>> all = inputs_[static_cast<size_t>(unit)];
     for (const Entry& in : node.inputs) {
@@ -133,6 +134,7 @@ class Grouping {
   std::span<Node* const> order_;
   const GraphSpecs& specs_;
   const std::function<bool(const Entry&)>& given_;
+  const std::function<bool(const Node*)>& alone_;
   std::vector<Unit> units_;
   std::vector<std::set<int>> reads_;
   std::vector<std::set<std::pair<const Node*, int>>> inputs_;
@@ -153,8 +155,9 @@ class FusedKernel final : public Kernel {
 }  // namespace
 
 std::vector<Unit> fuse_elementwise(std::span<Node* const> order, const GraphSpecs& specs,
-                                   const std::function<bool(const Entry&)>& given) {
-  return Grouping(order, specs, given).run();
+                                   const std::function<bool(const Entry&)>& given,
+                                   const std::function<bool(const Node*)>& alone) {
+  return Grouping(order, specs, given, alone).run();
 }
 
 std::unique_ptr<Kernel> make_fused_kernel(const FusedKernelArgs& args) {

@@ -18,9 +18,10 @@ namespace mxnet {
 using Unit = std::vector<Node*>;
 
 // Groups the nodes, which are in topological order, and orders the groups so that each comes after what it reads.
-// `given` tells which entries are not computed by these nodes.
+// `given` tells which entries are not computed by these nodes, `alone` which nodes stay in a unit of their own.
 std::vector<Unit> fuse_elementwise(std::span<Node* const> order, const GraphSpecs& specs,
-                                   const std::function<bool(const Entry&)>& given);
+                                   const std::function<bool(const Entry&)>& given,
+                                   const std::function<bool(const Node*)>& alone);
 
 // One kernel for a unit of several nodes. `in` are the entries it reads from outside, with layouts; all of the shape of
 // the outputs must have one layout. `outputs` are those of its entries that are stored.

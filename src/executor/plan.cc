@@ -418,6 +418,20 @@ std::unique_ptr<Plan::Backward> Plan::compile_backward(const BackwardCall& call)
   return backward;
 }
 
+Plan::Memory Plan::memory(const BackwardCall* backward) {
+  Memory memory{.values = forward_.value_bytes,
+                .arena = forward_.arena_bytes,
+                .frame = forward_.frame_bytes,
+                .constants = forward_.constant_bytes};
+  const auto also = [&](const Schedule& schedule) {
+    memory.values = std::max(memory.values, schedule.value_bytes);
+    memory.arena = std::max(memory.arena, schedule.arena_bytes);
+  };
+  if (forward_.prologue) also(*forward_.prologue);
+  if (backward) also(backward_for(*backward).schedule);
+  return memory;
+}
+
 void Plan::zero_gradients(const BackwardCall& call, const std::vector<bool>& zero) const {
   for (size_t i = 0; i < zero.size(); ++i) {
     if (!zero[i]) continue;

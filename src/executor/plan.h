@@ -64,6 +64,16 @@ class Plan : public Counted<Plan> {
   };
   void run_backward(const BackwardCall& call);
 
+  // Bytes that runs take beside the arrays of the caller.
+  struct Memory {
+    size_t values = 0;     // what passes between operators, at the same place in forward and backward
+    size_t arena = 0;      // the same with the kernels' scratch memory
+    size_t frame = 0;      // kept from forward to backward
+    size_t constants = 0;  // made of parameters once for many runs
+  };
+  // `backward`: null for a forward that nobody differentiates.
+  Memory memory(const BackwardCall* backward);
+
  private:
   struct Backward {
     std::vector<uint64_t> key;

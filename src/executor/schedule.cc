@@ -2,7 +2,6 @@
 #include "executor/schedule.h"
 
 #include <algorithm>
-#include <cstring>
 #include <map>
 #include <unordered_map>
 #include <unordered_set>
@@ -14,7 +13,8 @@
 #include "executor/fusion.h"
 #include "executor/memory_plan.h"
 #include "executor/passes.h"
-#include "ndarray/copy.h"
+#include "executor/plan_steps.h"
+#include "executor/running_sums.h"
 #include "operator/choice.h"
 
 namespace mxnet {
@@ -30,6 +30,7 @@ struct Storage {
   bool saved = false;     // lies in the frame
   bool constant = false;  // depends on unchanging sources alone
   bool source = false;
+  bool scratch = false;  // of one kernel
   size_t bytes = 0;
   int live_uses = 0;  // reads still to come, of all values that share it
 };
@@ -69,7 +70,7 @@ class Builder {
   Schedule build() {
     add_sources();
     const std::vector<Node*> order = needed_nodes();
-    const std::vector<Unit> units = grouped(constants_first(order));
+    const std::vector<Unit> units = grouped(constants_first(find_sums(order)));
     for (const Unit& unit : units) count_uses(unit);
     count_demands();
     for (const Unit& unit : units) emit(unit);
@@ -126,6 +127,14 @@ class Builder {
     return order;
   }
 
+  std::vector<Node*> find_sums(const std::vector<Node*>& order) {
+    std::vector<Entry> leaving(request_.save.begin(), request_.save.end());
+    for (const ScheduleTarget& target : request_.targets) leaving.push_back(target.entry);
+    const auto given = [&](const Entry& e) { return is_source_.contains(key_of(e)); };
+    sums_ = RunningSums(order, request_.specs, given, leaving);
+    return sums_.early(order);
+  }
+
   // Nodes that unchanging sources alone decide; not those whose results leave the plan, which are written at each run.
   std::vector<Node*> constants_first(std::vector<Node*> order) {
     const bool any =
@@ -167,7 +176,8 @@ class Builder {
       const auto given = [&](const Entry& e) {
         return is_source_.contains(key_of(e)) || (later && constants_.contains(e.node.get()));
       };
-      for (Unit& unit : fuse_elementwise(part, request_.specs, given)) units.push_back(std::move(unit));
+      const auto alone = [&](const Node* node) { return sums_.contains(node); };
+      for (Unit& unit : fuse_elementwise(part, request_.specs, given, alone)) units.push_back(std::move(unit));
     }
     return units;
   }
@@ -217,6 +227,11 @@ class Builder {
     storages_.push_back(storage);
     return static_cast<int>(storages_.size()) - 1;
   }
+  int new_scratch(size_t bytes) {
+    const int storage = new_storage(bytes);
+    storages_.back().scratch = true;
+    return storage;
+  }
   Storage& storage_of(const ValueState& value) { return storages_[static_cast<size_t>(value.storage)]; }
 
   // ---- steps of the plan's own --------------------------------------------------------------------------------------
@@ -226,42 +241,9 @@ class Builder {
     int scratch = -1;
   };
 
-  template <typename Run>
-  void own_step(observe::Label about, std::vector<int> in, std::vector<int> out, int64_t cost, Run run) {
-    PlanStep step;
-    step.kernel = make_kernel(std::move(run), cost);
-    step.name = about.nodes;
-    step.about = std::move(about);
-    push_step(std::move(step), {std::move(in), std::move(out), -1});
-  }
-
   void push_step(PlanStep step, Refs refs) {
     schedule_.steps.push_back(std::move(step));
     refs_.push_back(std::move(refs));
-  }
-
-  // To or from a sparse target.
-  void sparse_step(const std::string& name, int from, int to, const TensorSpec& spec, StorageType target, Req req) {
-    static const OpDef& copy_op = get_op("_copy");
-    TensorSpec in = spec, out = spec;
-    in.layout = out.layout = Layout::plain;
-    out.storage = target;
-    Layout layout = Layout::plain;
-    KernelChoice choice;
-    auto kernel = prepare_kernel({copy_op,
-                                  *copy_op.params.defaults(),
-                                  {&in, 1},
-                                  {&layout, 1},
-                                  {&out, 1},
-                                  {&req, 1},
-                                  request_.training,
-                                  request_.team},
-                                 choice);
-    PlanStep step;
-    step.kernel = std::move(kernel);
-    step.name = name;
-    step.about = {"operator", copy_op.name, name, describe({&in, 1}, {&out, 1}), choice.kernel, choice.refusals};
-    push_step(std::move(step), {{from}, {to}, -1});
   }
 
   // For steps of the plan's own, which read one value.
@@ -274,24 +256,7 @@ class Builder {
   }
 
   void copy_step(const std::string& name, int from, int to, const TensorSpec& spec, Layout target_layout, Req req) {
-    const int64_t cost = copy::cost_ns(static_cast<int64_t>(bytes_of(spec)));
-    TensorSpec target = spec;
-    target.layout = target_layout;
-    const bool turns = spec.layout != target_layout && req != Req::add;
-    const char* what = turns ? "reorder" : req == Req::add ? "accumulate" : "copy";
-    observe::Label about = {turns ? "reorder" : "operator", what, name, describe({&spec, 1}, {&target, 1}), "", ""};
-    if (req == Req::add) {
-      own_step(std::move(about), {from}, {to}, cost, [dtype = spec.dtype, n = spec.shape.size()](const KernelCall& c) {
-        copy::accumulate(c.out[0], c.in[0], dtype, n);
-      });
-    } else if (spec.layout != target_layout) {
-      own_step(std::move(about), {from}, {to}, cost, [spec, target_layout](const KernelCall& c) {
-        copy::reorder(c.out[0], c.in[0], spec.shape, spec.dtype, spec.layout, target_layout);
-      });
-    } else {
-      own_step(std::move(about), {from}, {to}, cost,
-               [bytes = bytes_of(spec)](const KernelCall& c) { std::memcpy(c.out[0], c.in[0], bytes); });
-    }
+    push_step(make_copy_step(name, spec, target_layout, req), {{from}, {to}, -1});
   }
 
   // The storage of `value` in another layout; made once for all readers.
@@ -313,7 +278,7 @@ class Builder {
       emit_fused(unit);
     else if (reads_only_shape(node))
       emit_fill(node);
-    else if (!emit_alias(node))
+    else if (!emit_alias(node) && !emit_added(node))
       emit_kernel(node);
     for (const Entry& in : inputs_of(unit)) {
       ValueState& value = values_.at(key_of(in));
@@ -379,12 +344,7 @@ class Builder {
   void emit_fill(Node& node) {
     ValueState& out = values_.at({&node, 0});
     out.storage = output_storage(out, out.uses);
-    const double number = node.op->name == "ones_like" ? 1.0 : 0.0;
-    observe::Label about = {"operator", node.op->name, node.name, describe({}, {&out.spec, 1}), "", ""};
-    own_step(std::move(about), {}, {out.storage}, copy::cost_ns(static_cast<int64_t>(bytes_of(out.spec))),
-             [dtype = out.spec.dtype, n = out.spec.shape.size(), number](const KernelCall& c) {
-               copy::fill(c.out[0], dtype, n, number);
-             });
+    push_step(make_fill_step(node, out.spec), {{}, {out.storage}, -1});
   }
 
   // Views and identities: the output is the input's memory.
@@ -412,6 +372,22 @@ class Builder {
     return true;
   }
 
+  // A sum whose term was added by its own kernel.
+  bool emit_added(Node& node) {
+    if (!sums_.contains(&node) || value_at(0, node).storage != value_at(1, node).storage) return false;
+    ValueState& out = values_.at({&node, 0});
+    out.storage = take_over(out, value_at(0, node));
+    return true;
+  }
+
+  // What the kernel of `node` may add its output to: a running sum that nobody else reads; null if there is none.
+  const ValueState* sum_so_far(const Node& node, int output) {
+    const Node* sum = sums_.sum_of(&node, output);
+    if (!sum) return nullptr;
+    const ValueState& so_far = value_at(0, *sum);
+    return so_far.storage >= 0 && so_far.spec.layout == Layout::plain && dies_here(so_far) ? &so_far : nullptr;
+  }
+
   void emit_kernel(Node& node) {
     const OpDef& op = *node.op;
     const size_t n_in = node.inputs.size(), n_out = static_cast<size_t>(node.num_all_outputs());
@@ -423,6 +399,9 @@ class Builder {
     step.name = node.name;
     step.params = node.params;
     std::vector<Req> asked = requests(node, in);
+    for (size_t i = 0; i < n_out; ++i) {
+      if (sum_so_far(node, static_cast<int>(i))) asked[i] = Req::add;
+    }
     KernelChoice choice;
     for (int attempt = 0;; ++attempt) {
       out.clear();
@@ -452,14 +431,20 @@ class Builder {
       }
       value.spec.layout = out[i].layout;
       value.spec.storage = out[i].storage;
-      value.storage =
-          constants_.contains(&node) ? constant_output(value) : choose_output(node, value, i, wanted, in, asked[i]);
+      const ValueState* so_far = asked[i] == Req::add ? sum_so_far(node, static_cast<int>(i)) : nullptr;
+      if (so_far) {
+        value.storage = so_far->storage;
+        storage_of(value).live_uses += value.uses;
+      } else {
+        value.storage =
+            constants_.contains(&node) ? constant_output(value) : choose_output(node, value, i, wanted, in, asked[i]);
+      }
       refs.out.push_back(value.storage);
     }
     step.about = {"operator", op.name, node.name, describe(in, out), choice.kernel, choice.refusals};
     step.random_offset = schedule_.random_draws;
     schedule_.random_draws += step.kernel->random_draws;
-    if (step.kernel->scratch) refs.scratch = new_storage(step.kernel->scratch);
+    if (step.kernel->scratch) refs.scratch = new_scratch(step.kernel->scratch);
     push_step(std::move(step), std::move(refs));
   }
 
@@ -492,7 +477,7 @@ class Builder {
     step.about = {"reorder", "pack", name, "", "", ""};
     step.kernel = std::make_unique<Shared>(pack.kernel);
     Refs refs{{from}, {to}, -1};
-    if (step.kernel->scratch) refs.scratch = new_storage(step.kernel->scratch);
+    if (step.kernel->scratch) refs.scratch = new_scratch(step.kernel->scratch);
     push_step(std::move(step), std::move(refs));
     return to;
   }
@@ -638,7 +623,9 @@ class Builder {
     if (is_sparse(target.storage)) {
       const int from = in_layout(key, Layout::plain);
       const int to = target_storage(static_cast<int>(t), values_.at(key));
-      return sparse_step(target.entry.node->name, from, to, values_.at(key).spec, target.storage, target.req);
+      return push_step(make_sparse_step(target.entry.node->name, values_.at(key).spec, target.storage, target.req,
+                                        request_.training, request_.team),
+                       {{from}, {to}, -1});
     }
     const Layout layout = target.any_layout ? values_.at(key).spec.layout : target.layout;
     const int from = target.req == Req::add ? in_layout(key, layout) : values_.at(key).storage;
@@ -708,7 +695,7 @@ class Builder {
   // Arena and frame addresses of what these steps touch, then the steps' own.
   void place(Schedule& schedule, const std::vector<Refs>& refs) {
     std::vector<int> block_of(storages_.size(), -1);
-    std::vector<PlannedBlock> blocks;
+    std::vector<PlannedBlock> blocks, values;
     for (size_t i = 0; i < refs.size(); ++i) {
       for_each_storage(refs[i], [&](int s) {
         if (s < 0 || !storages_[static_cast<size_t>(s)].in_arena) return;
@@ -720,6 +707,10 @@ class Builder {
         blocks[static_cast<size_t>(block)].last = static_cast<int>(i);
       });
     }
+    for (size_t s = 0; s < storages_.size(); ++s) {
+      if (block_of[s] >= 0 && !storages_[s].scratch) values.push_back(blocks[static_cast<size_t>(block_of[s])]);
+    }
+    schedule.value_bytes = plan_memory(values);
     schedule.arena_bytes = plan_memory(blocks);
     for (size_t s = 0; s < storages_.size(); ++s) {
       Storage& storage = storages_[s];
@@ -767,6 +758,7 @@ class Builder {
   std::vector<Refs> refs_;  // one per step
   std::vector<Refs> prologue_refs_;
   std::unordered_set<const Node*> constants_;
+  RunningSums sums_;
   std::vector<Storage> storages_;
   std::unordered_map<EntryKey, ValueState, EntryHash> values_;
   std::unordered_map<EntryKey, bool, EntryHash> is_source_;

@@ -56,6 +56,7 @@ class Schedule {
   observe::LabelSlot label;
   std::vector<PlanStep> steps;
   size_t arena_bytes = 0;
+  size_t value_bytes = 0;  // that the arena would have without the kernels' scratch memory
   size_t frame_bytes = 0;
   int64_t cost_ns = 0;
   uint64_t random_draws = 0;

@@ -342,7 +342,7 @@ OpDef forward_op(const char* name, std::vector<std::string> aliases, const Param
                       {"onednn", prepare_onednn},
                       {"through float", prepare_through_float<prepare_onednn>},
                       {"portable", prepare_portable}},
-          .flags = {.training_mode = true, .mutates_in_training = true}};
+          .flags = {.training_mode = true, .mutates_in_training = true, .inplace = true}};
 }
 
 const RegisterOp batch_norm(forward_op(

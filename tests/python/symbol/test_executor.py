@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Executors: binding, requests, monitors, reshape."""
+import re
+
 import numpy as np
 import pytest
 
@@ -188,3 +190,71 @@ def test_symbolic_gradient():
     x = mx.sym.var("x")
     grad = (x * x).gradient(["x"])
     assert grad.eval(x=nd.array([1, 2]))[0].asnumpy().tolist() == [2, 4]
+
+
+def unrolled(steps, units):
+    """A recurrent layer: each step reads the same weights."""
+    weight, state = mx.sym.var("weight"), mx.sym.var("data")
+    for _ in range(steps):
+        state = mx.sym.tanh(mx.sym.FullyConnected(state, weight, num_hidden=units, no_bias=True))
+    return mx.sym.sum(state), {"weight": (units, units), "data": (2, units)}
+
+
+def test_terms_of_a_sum_of_gradients_are_not_kept():
+    symbol, shapes = unrolled(12, 256)
+    executor = symbol.simple_bind(mx.cpu(), **shapes)
+    one = 4 * 256 * 256
+    assert executor.planned_memory()["values"] < 2 * one
+    rng = np.random.RandomState(0)
+    arrays = {name: rng.randn(*shape).astype("f") / 16 for name, shape in shapes.items()}
+    executor.forward(is_train=True, **arrays)
+    executor.backward(nd.ones((1,)))
+    recorded = {name: nd.array(array) for name, array in arrays.items()}
+    for array in recorded.values():
+        array.attach_grad()
+    with autograd.record():
+        state = recorded["data"]
+        for _ in range(12):
+            state = nd.tanh(nd.FullyConnected(state, recorded["weight"], num_hidden=256, no_bias=True))
+        total = state.sum()
+    total.backward()
+    for name, array in recorded.items():
+        np.testing.assert_allclose(executor.grad_dict[name].asnumpy(), array.grad.asnumpy(), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("op", ["dot", "elemwise_mul"])
+@pytest.mark.parametrize("grad_req", ["write", "add"])
+def test_sums_of_terms_that_kernels_cannot_or_can_add(op, grad_req):
+    x, y = mx.sym.var("x"), mx.sym.var("y")
+    total = getattr(mx.sym, op)(x, y)
+    for _ in range(5):
+        total = total + getattr(mx.sym, op)(mx.sym.sin(total), y)
+    symbol = mx.sym.sum(total)
+    executor = symbol.simple_bind(mx.cpu(), x=(8, 8), y=(8, 8), grad_req=grad_req)
+    rng = np.random.RandomState(1)
+    for array in executor.grad_arrays:
+        array[:] = 3
+    executor.forward(is_train=True, x=rng.randn(8, 8) * 0.1, y=rng.randn(8, 8) * 0.1)
+    executor.backward(nd.ones((1,)))
+    for name in ("x", "y"):
+        base = 3 if grad_req == "add" else 0
+        probe = rng.randn(8, 8)
+        probe /= np.sqrt((probe * probe).sum())
+        values = []
+        for step in (0.05, -0.05):
+            other = {key: value.asnumpy() for key, value in executor.arg_dict.items()}
+            other[name] = other[name] + step * probe
+            values.append(symbol.eval(ctx=mx.cpu(), **{key: nd.array(v) for key, v in other.items()})[0].asscalar())
+        slope = ((executor.grad_dict[name].asnumpy() - base) * probe).sum()
+        np.testing.assert_allclose(slope, (values[0] - values[1]) / 0.1, rtol=0.02, atol=0.02)
+
+
+def test_debug_str_tells_the_memory():
+    symbol, shapes = unrolled(3, 512)
+    lines = symbol.simple_bind(mx.cpu(), **shapes).debug_str().split("\n")
+    assert re.fullmatch(r"Total \d+ MB allocated", lines[-3])
+    assert any("Op:FullyConnected" in line for line in lines)
+    # Graphs that no plan can hold.
+    data = mx.sym.var("data")
+    executor = mx.sym.contrib.boolean_mask(data, mx.sym.var("index")).simple_bind(mx.cpu(), data=(3, 2), index=(3,))
+    assert executor.planned_memory()["values"] == 0
