@@ -24,9 +24,11 @@ class TiledGemm final : public Gemm {
     const TileKernels& t = tile_kernels();
     depth_ = s_.k <= kMaxDepth ? s_.k : divide_up(s_.k, divide_up(s_.k, kPartDepth));
     rows_ = round_up(divide_up(s_.m, divide_up(s_.m, kTilesOfRows * t.rows)), t.rows);
-    const int64_t wanted = divide_up(kPieces, divide_up(s_.m, rows_));
-    cols_ = std::clamp<int64_t>(round_up(divide_up(s_.n, wanted), t.cols), 4 * t.cols, kMaxCols);
     copies_a_ = s_.trans_a || (s_.k > depth_ && s_.k % kConflict == 0);
+    // Blocks of equal width; a block of a copied is used for as much of b as can be.
+    const int64_t wanted = std::max(divide_up(kPieces, divide_up(s_.m, rows_)),
+                                    divide_up(s_.n, copies_a_ ? kMaxColsOfCopy : kMaxCols));
+    cols_ = std::max<int64_t>(round_up(divide_up(s_.n, wanted), t.cols), 4 * t.cols);
     if (copies_a_) a_floats_ = round_up(rows_ * (depth_ + kPad), 16);
     const size_t b_bytes = sizeof(float) * static_cast<size_t>(round_up(s_.n, t.cols) * s_.k);
     b_at_ = sizeof(float) * static_cast<size_t>(slots_ * a_floats_);
@@ -80,7 +82,7 @@ class TiledGemm final : public Gemm {
  private:
   static constexpr int64_t kMaxDepth = 832, kPartDepth = 512;  // at once; of each part where it is more
   static constexpr int64_t kTilesOfRows = 16;
-  static constexpr int64_t kMaxCols = 384;
+  static constexpr int64_t kMaxCols = 384, kMaxColsOfCopy = 1024;
   static constexpr int64_t kPieces = 16;
   static constexpr int64_t kConflict = 256;  // rows that are a multiple of it apart fall on few lines of a cache
   static constexpr int64_t kPad = 16;
