@@ -302,7 +302,11 @@ class ThenFinish final : public Gemm {
     parallel_for(s_.batch * s_.m, std::max<int64_t>(1, 8192 / std::max<int64_t>(1, n)),
                  [&](int64_t begin, int64_t end) {
                    const auto* added = static_cast<const float*>(residual);
-                   const TileFinish finish{nullptr, s_.activation, added ? added + begin * n : nullptr, n};
+                   const TileFinish finish{.activation = s_.activation,
+                                           .low = s_.low,
+                                           .high = s_.high,
+                                           .residual = added ? added + begin * n : nullptr,
+                                           .residual_row = n};
                    tile_kernels().finish(finish, static_cast<float*>(c) + begin * n, n, end - begin, n);
                  });
   }

@@ -23,8 +23,9 @@ struct GemmSpec {
   bool bias = false;        // a row of n values, added to every row of c
   bool accumulate = false;  // adds to what c holds
   Activation activation = Activation::none;
-  bool residual = false;  // like c
-  bool pack_b = false;    // `run` takes b as `pack` made it, if packed_b_bytes is not 0 then
+  float low = 0, high = 0;  // of Activation::clip
+  bool residual = false;    // like c
+  bool pack_b = false;      // `run` takes b as `pack` made it, if packed_b_bytes is not 0 then
 };
 
 class Gemm {

@@ -10,10 +10,11 @@
 namespace mxnet {
 
 // What becomes of the elements of c when their sums are complete, in this order.
-enum class Activation : uint8_t { none, relu, gelu, tanh, sigmoid };
+enum class Activation : uint8_t { none, relu, gelu, tanh, sigmoid, clip };
 struct TileFinish {
   const float* bias = nullptr;  // one value per column; null: none
   Activation activation = Activation::none;
+  float low = 0, high = 0;          // of clip
   const float* residual = nullptr;  // a matrix that is added; null: none
   int64_t residual_row = 0;
   bool any() const { return bias || residual || activation != Activation::none; }

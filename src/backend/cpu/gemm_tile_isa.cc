@@ -2,6 +2,7 @@
 #include "backend/cpu/gemm_tile.h"
 
 #include <algorithm>
+#include <limits>
 #include <utility>
 
 #include "backend/cpu/simd_math.h"
@@ -105,8 +106,9 @@ void pack_left(const float* from, int64_t depth_step, int64_t rows, int64_t dept
 
 // ---- when sums are complete -----------------------------------------------------------------------------------------
 template <Activation A>
-MX_INLINE F32 activate(F32 x) {
+MX_INLINE F32 activate(F32 x, F32 low, F32 high) {
   if constexpr (A == Activation::relu) return x < 0.0f ? F32{} : x;
+  if constexpr (A == Activation::clip) return x < low ? low : x > high ? high : x;
   if constexpr (A == Activation::gelu) return vgelu(x);
   if constexpr (A == Activation::tanh) return vtanh(x);
   if constexpr (A == Activation::sigmoid) return vsigmoid(x);
@@ -115,13 +117,14 @@ MX_INLINE F32 activate(F32 x) {
 
 template <Activation A>
 void finish_as(const TileFinish& f, float* c, int64_t c_row, int64_t rows, int64_t cols) {
+  const F32 low = splat(f.low), high = splat(f.high);
   for (int64_t j = 0; j < cols; j += kWidth) {
     const int64_t n = std::min<int64_t>(kWidth, cols - j);
     const auto part = [&](const float* p) { return n == kWidth ? load(p) : load_part(p, n); };
     const F32 bias = f.bias ? part(f.bias + j) : F32{};
     for (int64_t r = 0; r < rows; ++r) {
       float* to = c + r * c_row + j;
-      F32 x = activate<A>(part(to) + bias);
+      F32 x = activate<A>(part(to) + bias, low, high);
       if (f.residual) x += part(f.residual + r * f.residual_row + j);
       if (n == kWidth)
         store(to, x);
@@ -138,6 +141,7 @@ void finish(const TileFinish& f, float* c, int64_t c_row, int64_t rows, int64_t 
     case Activation::gelu: return finish_as<Activation::gelu>(f, c, c_row, rows, cols);
     case Activation::tanh: return finish_as<Activation::tanh>(f, c, c_row, rows, cols);
     case Activation::sigmoid: return finish_as<Activation::sigmoid>(f, c, c_row, rows, cols);
+    case Activation::clip: return finish_as<Activation::clip>(f, c, c_row, rows, cols);
   }
 }
 void finish_tile(TileFinish f, int64_t i, int64_t j, float* c, int64_t c_row, int64_t rows, int64_t cols) {
@@ -152,9 +156,28 @@ struct Place {
   int64_t c_row;
 };
 
+// What is done to sums while they are in registers: a bias (kCols values) and limits.
+struct Ending {
+  const float* bias = nullptr;
+  float low = -std::numeric_limits<float>::infinity(), high = std::numeric_limits<float>::infinity();
+};
+
+// `rest`: what is left to do when the tile is stored.
+Ending ending_of(const TileFinish& f, TileFinish& rest) {
+  Ending e;
+  const bool limits = f.activation == Activation::relu || f.activation == Activation::clip;
+  rest = f;
+  if (f.residual || (f.activation != Activation::none && !limits)) return e;
+  rest = {};
+  e.bias = f.bias;
+  if (limits) e.low = f.activation == Activation::clip ? f.low : 0.0f;
+  if (f.activation == Activation::clip) e.high = f.high;
+  return e;
+}
+
 // RowMajor: depths of a lie next to each other, else its rows do.
 template <bool RowMajor, int R>
-void tile(const TileProduct& p, const float* a, const float* b, Place to) {
+void tile(const TileProduct& p, const float* a, const float* b, Place to, const Ending& end) {
   F32 sum[R][2] = {};
 #pragma GCC unroll 16
   for (int r = 0; r < R; ++r) __builtin_prefetch(to.c + r * to.c_row);
@@ -168,20 +191,21 @@ void tile(const TileProduct& p, const float* a, const float* b, Place to) {
       sum[r][1] += a[r * row] * b1;
     }
   }
+  const F32 bias0 = end.bias ? load(end.bias) : F32{}, bias1 = end.bias ? load(end.bias + kWidth) : F32{};
 #pragma GCC unroll 16
   for (int r = 0; r < R; ++r) {
     float* c = to.c + r * to.c_row;
-    F32 lo = sum[r][0] * p.alpha, hi = sum[r][1] * p.alpha;
+    F32 lo = sum[r][0] * p.alpha + bias0, hi = sum[r][1] * p.alpha + bias1;
     if (p.add) {
       lo += load(c);
       hi += load(c + kWidth);
     }
-    store(c, lo);
-    store(c + kWidth, hi);
+    store(c, limit(lo, end.low, end.high));
+    store(c + kWidth, limit(hi, end.low, end.high));
   }
 }
 
-using TileFn = void (*)(const TileProduct&, const float*, const float*, Place);
+using TileFn = void (*)(const TileProduct&, const float*, const float*, Place, const Ending&);
 template <bool RowMajor, int... R>
 TileFn choose(int64_t rows, std::integer_sequence<int, R...>) {
   static constexpr TileFn table[] = {tile<RowMajor, R + 1>...};
@@ -189,12 +213,14 @@ TileFn choose(int64_t rows, std::integer_sequence<int, R...>) {
 }
 
 // The right edge goes through a copy of full width.
-void edge_tile(TileFn f, const TileProduct& p, const float* a, const float* b, float* c, int64_t rows, int64_t cols) {
-  float whole[kRows * kCols];
+void edge_tile(TileFn f, const TileProduct& p, const float* a, const float* b, float* c, Ending end, int64_t rows,
+               int64_t cols) {
+  float whole[kRows * kCols], bias[kCols] = {};
+  if (end.bias) end.bias = std::copy_n(end.bias, cols, bias) - cols;
   if (p.add) {
     for (int64_t r = 0; r < rows; ++r) std::copy_n(c + r * p.c_row, cols, whole + r * kCols);
   }
-  f(p, a, b, {whole, kCols});
+  f(p, a, b, {whole, kCols}, end);
   for (int64_t r = 0; r < rows; ++r) std::copy_n(whole + r * kCols, cols, c + r * p.c_row);
 }
 
@@ -203,9 +229,12 @@ template <bool RowMajor>
 void multiply_as(const TileProduct& p) {
   constexpr auto all = std::make_integer_sequence<int, kRows>();
   const int64_t a_tile = p.a_tile ? p.a_tile : kRows * p.a_row;
-  const bool finishes = p.finish.any();
+  TileFinish rest;
+  Ending end = ending_of(p.finish, rest);
+  const bool finishes = rest.any();
   for (int64_t j = 0; j < p.cols; j += kCols) {
     const int64_t cols = std::min<int64_t>(kCols, p.cols - j);
+    if (p.finish.bias && !finishes) end.bias = p.finish.bias + j;
     for (int64_t i = 0; i < p.rows; i += kRows) {
       const int64_t rows = std::min<int64_t>(kRows, p.rows - i);
       const TileFn f = choose<RowMajor>(rows, all);
@@ -213,10 +242,10 @@ void multiply_as(const TileProduct& p) {
       const float* b = p.b + j * p.depth;
       float* c = p.c + i * p.c_row + j;
       if (cols == kCols)
-        f(p, a, b, {c, p.c_row});
+        f(p, a, b, {c, p.c_row}, end);
       else
-        edge_tile(f, p, a, b, c, rows, cols);
-      if (finishes) finish_tile(p.finish, i, j, c, p.c_row, rows, cols);
+        edge_tile(f, p, a, b, c, end, rows, cols);
+      if (finishes) finish_tile(rest, i, j, c, p.c_row, rows, cols);
     }
   }
 }

@@ -26,9 +26,10 @@ class TiledGemm final : public Gemm {
     rows_ = round_up(divide_up(s_.m, divide_up(s_.m, kTilesOfRows * t.rows)), t.rows);
     copies_a_ = s_.trans_a || (s_.k > depth_ && s_.k % kConflict == 0);
     // Blocks of equal width; a block of a copied is used for as much of b as can be.
-    const int64_t wanted = std::max(divide_up(kPieces, divide_up(s_.m, rows_)),
-                                    divide_up(s_.n, copies_a_ ? kMaxColsOfCopy : kMaxCols));
-    cols_ = std::max<int64_t>(round_up(divide_up(s_.n, wanted), t.cols), 4 * t.cols);
+    const int64_t wanted =
+        std::max(divide_up(kPieces, divide_up(s_.m, rows_)), divide_up(s_.n, copies_a_ ? kMaxColsOfCopy : kMaxCols));
+    cols_ = round_up(divide_up(s_.n, wanted), t.cols);
+    if (!s_.pack_b) cols_ = std::max<int64_t>(cols_, 4 * t.cols);
     if (copies_a_) a_floats_ = round_up(rows_ * (depth_ + kPad), 16);
     const size_t b_bytes = sizeof(float) * static_cast<size_t>(round_up(s_.n, t.cols) * s_.k);
     b_at_ = sizeof(float) * static_cast<size_t>(slots_ * a_floats_);
@@ -64,7 +65,12 @@ class TiledGemm final : public Gemm {
       pack(b, own);
       packed = own;
     }
-    const TileFinish finish{static_cast<const float*>(bias), s_.activation, static_cast<const float*>(residual), s_.n};
+    const TileFinish finish{.bias = static_cast<const float*>(bias),
+                            .activation = s_.activation,
+                            .low = s_.low,
+                            .high = s_.high,
+                            .residual = static_cast<const float*>(residual),
+                            .residual_row = s_.n};
     const int64_t down = divide_up(s_.m, rows_);
     parallel_for(
         down * divide_up(s_.n, cols_), 1,
@@ -141,7 +147,7 @@ class TiledGemm final : public Gemm {
   size_t b_at_ = 0;
 };
 
-constexpr int64_t kMinRows = 96;
+constexpr int64_t kMinRows = 96, kMinRowsOfPacked = 32;
 constexpr int64_t kMinExtent = 32;
 
 }  // namespace
@@ -149,7 +155,9 @@ constexpr int64_t kMinExtent = 32;
 std::unique_ptr<Gemm> tiled_gemm(const GemmSpec& spec, int team) {
   // Elsewhere oneDNN has kernels of its own for what the processor can do; with few rows, packing b costs too much.
   if (spec.dtype != DType::f32 || spec.batch != 1 || isa() != Isa::avx2) return nullptr;
-  if (spec.m < kMinRows || spec.n < kMinExtent || spec.k < kMinExtent) return nullptr;
+  if (spec.m < (spec.pack_b ? kMinRowsOfPacked : kMinRows)) return nullptr;
+  const int64_t least = spec.pack_b ? tile_kernels().cols : kMinExtent;
+  if (spec.n < least || spec.k < least) return nullptr;
   return std::make_unique<TiledGemm>(spec, team);
 }
 

@@ -72,9 +72,10 @@ std::unique_ptr<ConvKernel> prepare_conv_fused(const ConvProblem& problem, bool 
 // The members of the list behind prepare_conv; null where they refuse.
 std::unique_ptr<ConvKernel> prepare_conv_half(const ConvProblem& problem, ConvPass pass, bool with_bias, int team);
 std::unique_ptr<ConvKernel> prepare_conv_small(const ConvProblem& problem, ConvPass pass, bool with_bias);
-std::unique_ptr<ConvKernel> prepare_conv_pointwise(const ConvProblem& problem, ConvPass pass, bool with_bias, int team);
 std::unique_ptr<ConvKernel> prepare_conv_outer(const ConvProblem& problem, ConvPass pass, bool with_bias);
 // Epilogues with the activations none, relu and clip.
+std::unique_ptr<ConvKernel> prepare_conv_pointwise(const ConvProblem& problem, ConvPass pass, bool with_bias, int team,
+                                                   const ConvEpilogue& epilogue = {});
 std::unique_ptr<ConvKernel> prepare_conv_winograd(const ConvProblem& problem, ConvPass pass, bool with_bias,
                                                   const ConvEpilogue& epilogue = {});
 std::unique_ptr<ConvKernel> prepare_conv_onednn(const ConvProblem& problem, ConvPass pass, bool with_bias, int team,

@@ -74,6 +74,9 @@ std::unique_ptr<ConvKernel> prepare_conv_fused(const ConvProblem& problem, bool 
   if (auto kernel = prepare_conv_winograd(problem, ConvPass::forward, with_bias, simple ? epilogue : ConvEpilogue{})) {
     return simple ? std::move(kernel) : nullptr;
   }
+  if (simple) {
+    if (auto kernel = prepare_conv_pointwise(problem, ConvPass::forward, with_bias, team, epilogue)) return kernel;
+  }
   return prepare_conv_onednn(problem, ConvPass::forward, with_bias, team, epilogue);
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Gradients of convolutions whose window is one point: matrix products on channels-last activations, where one row is
-// one place. With a stride, the places that the window meets are brought together in a matrix of their own.
+// Convolutions whose window is one point, and their gradients: matrix products on channels-last activations, where one
+// row is one place. With a stride, the places that the window meets are brought together in a matrix of their own.
 #include <algorithm>
 #include <cstring>
 
@@ -8,12 +8,17 @@
 #include "backend/cpu/onednn.h"
 #include "backend/cpu/parallel.h"
 #include "ops/nn/convolution.h"
+#include "ops/nn/matrix_product.h"
 #include "ops/nn/row_sum.h"
 
 namespace mxnet::nn {
 namespace {
 
 constexpr int64_t kFewPlaces = 1024;  // up to here weights' gradients are faster as products than as sums of panels
+
+Activation activation_of(ConvActivation a) {
+  return a == ConvActivation::relu ? Activation::relu : a == ConvActivation::clip ? Activation::clip : Activation::none;
+}
 
 bool is_pointwise(const ConvProblem& q) {
   const auto all = [](const SpatialDims& dims, int64_t value) {
@@ -22,18 +27,27 @@ bool is_pointwise(const ConvProblem& q) {
   return q.groups == 1 && all(q.kernel, 1) && all(q.pad, 0);
 }
 
-class PointwiseGradient final : public ConvKernel {
+class Pointwise final : public ConvKernel {
  public:
-  PointwiseGradient(const ConvProblem& q, ConvPass pass, bool with_bias, std::unique_ptr<cpu::Gemm> gemm)
+  Pointwise(const ConvProblem& q, ConvPass pass, bool with_bias, std::unique_ptr<cpu::Gemm> gemm)
       : q_(q), pass_(pass), bias_(with_bias && pass == ConvPass::weights), gemm_(std::move(gemm)) {
     layout = Layout::channels_last;
     strided_ = q.in != q.out;
     onednn::ScratchPlan plan;
     inner_at_ = plan.add(gemm_->scratch_bytes);
     if (strided_) met_at_ = plan.add(static_cast<size_t>(q.batch * q.out_size() * q.in_channels) * sizeof(float));
-    scratch_bytes = plan.size();
+    packs_ = gemm_->packed_b_bytes > 0;
+    packed_at_ = plan.size();
+    scratch_bytes = plan.size() + gemm_->packed_b_bytes;
     cost_ns = gemm_->cost_ns + (strided_ ? q.batch * q.in_size() * q.in_channels / 2 : 0);
     team_matters = gemm_->team_matters;
+  }
+
+  Pack take_weight_pack(int input) override {
+    if (!packs_) return {input, 0, nullptr};
+    packs_ = false;
+    scratch_bytes = packed_at_;
+    return {input, gemm_->packed_b_bytes, pack_kernel(gemm_)};
   }
 
   void run(void* x, void* w, void* y, void* bias, void* scratch) const override {
@@ -45,6 +59,11 @@ class PointwiseGradient final : public ConvKernel {
       return;
     }
     if (strided_) bring_together(static_cast<const float*>(x), static_cast<float*>(met));
+    if (pass_ == ConvPass::forward) {
+      if (packs_) gemm_->pack(w, onednn::at(scratch, packed_at_));
+      gemm_->run(met, packs_ ? onednn::at(scratch, packed_at_) : w, bias, y, inner);
+      return;
+    }
     gemm_->run(y, met, nullptr, w, inner);
     if (bias_) sum_to_channels(y, bias, DType::f32, q_.batch * q_.out_size(), q_.out_channels, 1, false);
   }
@@ -97,25 +116,36 @@ class PointwiseGradient final : public ConvKernel {
 
   ConvProblem q_;
   ConvPass pass_;
-  bool bias_, strided_;
-  std::unique_ptr<cpu::Gemm> gemm_;
-  size_t inner_at_ = 0, met_at_ = 0;
+  bool bias_, strided_, packs_ = false;
+  std::shared_ptr<const cpu::Gemm> gemm_;
+  size_t inner_at_ = 0, met_at_ = 0, packed_at_ = 0;
 };
 
 }  // namespace
 
-std::unique_ptr<ConvKernel> prepare_conv_pointwise(const ConvProblem& q, ConvPass pass, bool with_bias, int team) {
+std::unique_ptr<ConvKernel> prepare_conv_pointwise(const ConvProblem& q, ConvPass pass, bool with_bias, int team,
+                                                   const ConvEpilogue& epilogue) {
   const int64_t places = q.batch * q.out_size();
-  if (pass == ConvPass::forward || !is_pointwise(q) || (pass == ConvPass::weights && places > kFewPlaces)) {
-    return nullptr;
+  if (!is_pointwise(q) || (pass == ConvPass::weights && places > kFewPlaces)) return nullptr;
+  cpu::GemmSpec spec{.dtype = q.dtype};
+  switch (pass) {
+    case ConvPass::forward:
+      spec.m = places, spec.n = q.out_channels, spec.k = q.in_channels;
+      spec.trans_b = spec.pack_b = true;
+      spec.bias = with_bias;
+      spec.accumulate = epilogue.accumulate;
+      spec.activation = activation_of(epilogue.activation);
+      spec.low = epilogue.alpha, spec.high = epilogue.beta;
+      break;
+    case ConvPass::data: spec.m = places, spec.n = q.in_channels, spec.k = q.out_channels; break;
+    case ConvPass::weights:
+      spec.m = q.out_channels, spec.n = q.in_channels, spec.k = places;
+      spec.trans_a = true;
+      break;
   }
-  const cpu::GemmSpec spec =
-      pass == ConvPass::data
-          ? cpu::GemmSpec{.dtype = q.dtype, .m = places, .n = q.in_channels, .k = q.out_channels}
-          : cpu::GemmSpec{.dtype = q.dtype, .m = q.out_channels, .n = q.in_channels, .k = places, .trans_a = true};
   auto gemm = cpu::tiled_gemm(spec, team);
   if (!gemm) return nullptr;
-  return std::make_unique<PointwiseGradient>(q, pass, with_bias, std::move(gemm));
+  return std::make_unique<Pointwise>(q, pass, with_bias, std::move(gemm));
 }
 
 }  // namespace mxnet::nn

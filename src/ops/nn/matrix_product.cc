@@ -80,7 +80,7 @@ class DenseKernel final : public Kernel {
       : gemm_(cpu::Gemm::prepare(spec, team)),
         bias_(spec.bias ? bias_input : 0),
         residual_(spec.residual ? residual_input : 0) {
-    if (gemm_->packed_b_bytes) packs.push_back({1, gemm_->packed_b_bytes, pack_kernel(gemm_, spec)});
+    if (gemm_->packed_b_bytes) packs.push_back({1, gemm_->packed_b_bytes, pack_kernel(gemm_)});
     cost_ns = gemm_->cost_ns;
     scratch = gemm_->scratch_bytes;
     team_matters = gemm_->team_matters;
@@ -92,20 +92,19 @@ class DenseKernel final : public Kernel {
   }
 
  private:
-  static std::shared_ptr<const Kernel> pack_kernel(std::shared_ptr<const cpu::Gemm> gemm, const cpu::GemmSpec& spec) {
-    const auto bytes = static_cast<size_t>(spec.n * spec.k) * size_of(spec.dtype);
-    const bool team_matters = gemm->team_matters;
-    auto kernel = make_kernel([gemm = std::move(gemm)](const KernelCall& c) { gemm->pack(c.in[0], c.out[0]); },
-                              500 + static_cast<int64_t>(bytes / 4));
-    kernel->team_matters = team_matters;
-    return kernel;
-  }
-
   std::shared_ptr<const cpu::Gemm> gemm_;
   int bias_, residual_;  // inputs; 0: none
 };
 
 }  // namespace
+
+std::shared_ptr<const Kernel> pack_kernel(std::shared_ptr<const cpu::Gemm> gemm) {
+  const cpu::Gemm& g = *gemm;
+  auto kernel = make_kernel([gemm = std::move(gemm)](const KernelCall& c) { gemm->pack(c.in[0], c.out[0]); },
+                            500 + static_cast<int64_t>(g.packed_b_bytes / 4));
+  kernel->team_matters = g.team_matters;
+  return kernel;
+}
 
 std::unique_ptr<Kernel> dense_kernel(const cpu::GemmSpec& spec, int team, int bias_input, int residual_input) {
   return std::make_unique<DenseKernel>(spec, team, bias_input, residual_input);

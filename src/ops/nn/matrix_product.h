@@ -24,6 +24,9 @@ std::unique_ptr<Kernel> product_backward_kernel(const PrepareArgs& args, const P
 // to be packed once for many runs.
 std::unique_ptr<Kernel> dense_kernel(const cpu::GemmSpec& spec, int team, int bias_input, int residual_input = 0);
 
+// Makes b as a gemm whose `packed_b_bytes` is not 0 reads it; in: b; out: the packed one.
+std::shared_ptr<const Kernel> pack_kernel(std::shared_ptr<const cpu::Gemm> gemm);
+
 // Gradient of the hidden operator (dc, a, b) -> (da, db), which is linear in each input.
 inline void product_backward_gradient(GradientBuilder& g, const char* forward, const char* backward) {
   const Value dc = g.input(0), a = g.input(1), b = g.input(2);

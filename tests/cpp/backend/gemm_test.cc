@@ -3,8 +3,10 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <limits>
 #include <random>
 #include <vector>
 
@@ -31,8 +33,9 @@ struct Operands {
   }
 };
 
-double activate(Activation kind, double x) {
-  switch (kind) {
+double activate(const GemmSpec& s, double x) {
+  switch (s.activation) {
+    case Activation::clip: return std::clamp<double>(x, s.low, s.high);
     case Activation::relu: return std::max(x, 0.0);
     case Activation::gelu: return x * 0.5 * std::erfc(-x / std::sqrt(2.0));
     case Activation::tanh: return std::tanh(x);
@@ -51,7 +54,7 @@ double expected(const GemmSpec& s, const Operands& o, int64_t i, int64_t j) {
   sum *= s.alpha;
   if (s.bias) sum += o.bias[static_cast<size_t>(j)];
   if (s.accumulate) sum += o.c[at];
-  return activate(s.activation, sum) + (s.residual ? o.residual[at] : 0);
+  return activate(s, sum) + (s.residual ? o.residual[at] : 0);
 }
 
 std::vector<float> run(const GemmSpec& s, const Operands& o, int team) {
@@ -133,6 +136,32 @@ TEST_CASE("what is done with a product") {
       return t;
     }());
   }
+  for (const int64_t rows : {33, 49, 196}) {
+    for (const int64_t columns : {16, 24, 70}) {
+      for (const int64_t depth : {16, 90, 900}) {
+        check({.m = rows,
+               .n = columns,
+               .k = depth,
+               .trans_b = true,
+               .bias = true,
+               .accumulate = true,
+               .activation = Activation::clip,
+               .low = -0.5,
+               .high = 0.75,
+               .pack_b = true});
+      }
+    }
+  }
+}
+
+TEST_CASE("limits keep NaN") {
+  const GemmSpec s{
+      .m = 100, .n = 40, .k = 50, .trans_b = true, .activation = Activation::clip, .high = 6, .pack_b = true};
+  Operands o(s);
+  o.a[0] = std::numeric_limits<float>::quiet_NaN();
+  const std::vector<float> c = run(s, o, 1);
+  CHECK(std::all_of(c.begin(), c.begin() + s.n, [](float x) { return std::isnan(x); }));
+  CHECK(std::all_of(c.begin() + s.n, c.end(), [](float x) { return x >= 0 && x <= 6; }));
 }
 
 TEST_CASE("an empty product with what follows it") {

@@ -131,6 +131,20 @@ def test_residual(case):
     check(Apply(RESIDUALS[case], *layers), (2, 16, 6, 6), tolerance=1e-4)
 
 
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("size", [(1, 7, 7), (2, 14, 9), (1, 30, 31)])
+@pytest.mark.parametrize("ends", [lambda F, x: F.clip(x, 0, 0.5), lambda F, x: F.relu(x), lambda F, x: x + 1],
+                         ids=["clip", "relu", "sum"])
+def test_window_of_one_point(stride, size, ends):
+    batch, *image = size
+    layer = conv(40, 1, strides=stride, in_channels=24)
+    net, data = check(Apply(lambda F, x, c: ends(F, c(x)), layer), (batch, 24, *image))
+    weight, bias = (p.data().asnumpy() for p in (layer.weight, layer.bias))
+    met = data.asnumpy()[:, :, ::stride, ::stride]
+    expected = ends(nd, nd.array(np.einsum("ncij,oc->noij", met, weight[:, :, 0, 0]) + bias[:, None, None])).asnumpy()
+    np.testing.assert_allclose(net(data).asnumpy(), expected, rtol=2e-5, atol=2e-5)
+
+
 @pytest.mark.parametrize("dtype,tolerance", [("float16", 2e-2), ("float64", 1e-9)])
 def test_dtypes(dtype, tolerance):
     check(sequence(conv(), nn.BatchNorm(), nn.Activation("relu"), conv(4, 1), nn.BatchNorm()), (2, 3, 6, 6),
