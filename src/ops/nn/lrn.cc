@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "ops/nn/lrn.h"
+
 #include <algorithm>
-#include <cmath>
 
 #include "backend/cpu/parallel.h"
 #include "operator/op.h"
@@ -33,77 +34,39 @@ void infer_shape(InferContext& c) {
   c.merge_out(1, c.in[0].shape);
 }
 
-// The sum of f(channel) over the window around each channel, at one position.
-template <typename A, typename F, typename G>
-void windows(int64_t channels, int64_t size, F&& f, G&& give) {
-  const int64_t half = size / 2;
-  for (int64_t c = 0; c < channels; ++c) {
-    A sum = 0;
-    for (int64_t j = std::max<int64_t>(0, c - half); j <= std::min(channels - 1, c + half); ++j) sum += f(j);
-    give(c, sum);
-  }
+LrnView view_of(const Shape& s, const LrnParams& p) {
+  return {s[0], s[1], s[2] * s[3], std::min(p.nsize / 2, s[1]), p.knorm, p.alpha / static_cast<float>(p.nsize), p.beta};
 }
 
 template <typename F>
-void each_position(const Shape& s, F&& f) {
-  const int64_t inner = s[2] * s[3];
-  cpu::parallel_for(s[0] * inner, std::max<int64_t>(1, 2048 / std::max<int64_t>(1, s[1])),
-                    [&](int64_t begin, int64_t end) {
-                      for (int64_t i = begin; i < end; ++i) f(i / inner * s[1] * inner + i % inner, inner);
-                    });
+void over_units(const LrnView& v, F&& f) {
+  const int64_t each = std::max<int64_t>(1, v.channels * LrnView::kPositions);
+  cpu::parallel_for(v.units(), std::max<int64_t>(1, 16384 / each), f);
 }
 
+int64_t cost(const LrnView& v) { return 100 + v.batch * v.channels * v.inner * (2 + v.half / 4); }
+
 Prepared prepare_forward(const PrepareArgs& a) {
-  const Shape shape = a.in[0].shape;
-  return dispatch_float(a.in[0].dtype, [&]<typename T>(TypeTag<T>) -> Prepared {
-    using A = accumulate_t<T>;
-    auto run = [shape](const KernelCall& c) {
-      const auto& p = c.params->as<LrnParams>();
-      const T* x = static_cast<const T*>(c.in[0]);
-      T* y = static_cast<T*>(c.out[0]);
-      T* base = static_cast<T*>(c.out[1]);
-      const A factor = static_cast<A>(p.alpha / static_cast<float>(p.nsize));
-      each_position(shape, [&](int64_t at, int64_t step) {
-        windows<A>(
-            shape[1], p.nsize, [&](int64_t j) { return A(x[at + j * step]) * A(x[at + j * step]); },
-            [&](int64_t ch, A sum) {
-              const A divisor = A(p.knorm) + factor * sum;
-              if (base) base[at + ch * step] = static_cast<T>(divisor);
-              y[at + ch * step] = static_cast<T>(A(x[at + ch * step]) * std::pow(divisor, -A(p.beta)));
-            });
-      });
-    };
-    return make_kernel(std::move(run), 100 + shape.size() * (20 + 2 * a.as<LrnParams>().nsize));
-  });
+  const LrnView v = view_of(a.in[0].shape, a.as<LrnParams>());
+  return make_kernel(
+      [v, dtype = a.in[0].dtype](const KernelCall& c) {
+        over_units(v, [&](int64_t begin, int64_t end) {
+          lrn_kernels().forward(v, dtype, c.in[0], c.out[0], c.out[1], begin, end);
+        });
+      },
+      cost(v));
 }
 
 // in: dy, x, base.
 Prepared prepare_backward(const PrepareArgs& a) {
-  const Shape shape = a.in[0].shape;
-  return dispatch_float(a.in[0].dtype, [&]<typename T>(TypeTag<T>) -> Prepared {
-    using A = accumulate_t<T>;
-    auto run = [shape](const KernelCall& c) {
-      const auto& p = c.params->as<LrnParams>();
-      const T* dy = static_cast<const T*>(c.in[0]);
-      const T* x = static_cast<const T*>(c.in[1]);
-      const T* base = static_cast<const T*>(c.in[2]);
-      T* dx = static_cast<T*>(c.out[0]);
-      const A factor = A(2) * A(p.beta) * static_cast<A>(p.alpha / static_cast<float>(p.nsize));
-      each_position(shape, [&](int64_t at, int64_t step) {
-        windows<A>(
-            shape[1], p.nsize,
-            [&](int64_t j) {
-              const int64_t k = at + j * step;
-              return A(dy[k]) * A(x[k]) * std::pow(A(base[k]), -A(p.beta) - A(1));
-            },
-            [&](int64_t ch, A sum) {
-              const int64_t k = at + ch * step;
-              dx[k] = static_cast<T>(A(dy[k]) * std::pow(A(base[k]), -A(p.beta)) - factor * A(x[k]) * sum);
-            });
-      });
-    };
-    return make_kernel(std::move(run), 100 + shape.size() * 20 * (2 + a.as<LrnParams>().nsize));
-  });
+  const LrnView v = view_of(a.in[0].shape, a.as<LrnParams>());
+  return make_kernel(
+      [v, dtype = a.in[0].dtype](const KernelCall& c) {
+        over_units(v, [&](int64_t begin, int64_t end) {
+          lrn_kernels().backward(v, dtype, c.in[0], c.in[1], c.in[2], c.out[0], begin, end);
+        });
+      },
+      2 * cost(v));
 }
 
 void infer_backward_shape(InferContext& c) { c.merge_out(0, c.in[0].shape); }
@@ -126,7 +89,7 @@ const RegisterOp lrn{{
     .gradient = Gradient([](GradientBuilder& g) {
                   g.give(0, "_backward_LRN", {g.head(0), g.input(0), g.output(1)}, g.params_ref());
                 }).without_outputs(),
-    .kernels = {{"portable", prepare_forward}},
+    .kernels = {{"simd", prepare_forward}},
     .flags = {.precision = Precision::full},
 }};
 
@@ -137,7 +100,7 @@ const RegisterOp backward_lrn{{
     .inputs = {"dy", "data", "base"},
     .infer = {infer_backward_shape, infer::same_dtype},
     .gradient = Gradient::none(),
-    .kernels = {{"portable", prepare_backward}},
+    .kernels = {{"simd", prepare_backward}},
     .flags = {.hidden = true},
 }};
 

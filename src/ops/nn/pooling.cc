@@ -177,9 +177,18 @@ PoolView view_of(const PoolingParams& p, const TensorSpec& x) {
   return v;
 }
 
+int64_t points_of(const PoolView& v) { return v.planes() * v.out_size() * v.kernel_size(); }
+
 int64_t cost(const PoolView& v) {
-  const int64_t points = v.batch * v.channels * v.out_size() * v.kernel_size();
-  return 100 + (v.layout == Layout::plain ? 2 * points : points / 4);
+  const int64_t moves = v.layout == Layout::plain ? v.planes() * (v.in_size() + v.out_size()) : 0;
+  return 100 + (points_of(v) + moves) / 4;
+}
+
+// f(begin, end) over the units of a pass.
+template <typename F>
+void over_units(const PoolView& v, int64_t units, F&& f) {
+  const int64_t each = std::max<int64_t>(1, points_of(v) / std::max<int64_t>(1, units));
+  cpu::parallel_for(units, std::max<int64_t>(1, 16384 / each), f);
 }
 
 // Of the arrays: a shape that names the channels last says all about it.
@@ -194,9 +203,7 @@ Prepared prepare_forward(const PrepareArgs& a) {
       [v](const KernelCall& call) {
         void* index = v.type == PoolType::max ? call.out[1] : nullptr;
         if (v.type != PoolType::max && call.out[1]) std::memset(call.out[1], 0, v.wide_index ? 4 : 1);
-        const int64_t each = std::max<int64_t>(
-            1, v.batch * v.channels * v.out_size() * v.kernel_size() / std::max<int64_t>(1, v.forward_units()));
-        cpu::parallel_for(v.forward_units(), std::max<int64_t>(1, 16384 / each), [&](int64_t begin, int64_t end) {
+        over_units(v, pool_kernels().forward_units(v), [&](int64_t begin, int64_t end) {
           pool_kernels().forward(v, call.in[0], call.out[0], index, begin, end);
         });
       },
@@ -212,9 +219,7 @@ Prepared prepare_backward(const PrepareArgs& a) {
   return make_kernel(
       [v](const KernelCall& call) {
         const void* index = v.type == PoolType::max ? call.in[3] : nullptr;
-        const int64_t each = std::max<int64_t>(
-            1, v.batch * v.channels * v.out_size() * v.kernel_size() / std::max<int64_t>(1, v.backward_units()));
-        cpu::parallel_for(v.backward_units(), std::max<int64_t>(1, 16384 / each), [&](int64_t begin, int64_t end) {
+        over_units(v, pool_kernels().backward_units(v), [&](int64_t begin, int64_t end) {
           pool_kernels().backward(v, call.in[0], call.in[1], call.in[2], index, call.out[0], begin, end);
         });
       },

@@ -35,9 +35,7 @@ struct PoolView {
 
   static constexpr int64_t kChannelBlock = 64;
   int64_t channel_blocks() const { return (channels + kChannelBlock - 1) / kChannelBlock; }
-  // Independent pieces of work: planes, or (forward) output rows / (backward) images times channel blocks.
-  int64_t forward_units() const { return layout == Layout::plain ? batch * channels : batch * out[0] * out[1]; }
-  int64_t backward_units() const { return batch * (layout == Layout::plain ? channels : channel_blocks()); }
+  int64_t planes() const { return batch * channels; }
 
  private:
   bool covers() const {
@@ -46,6 +44,9 @@ struct PoolView {
 };
 
 struct PoolKernels {
+  // Independent pieces of work: groups of planes, or (forward) output rows / (backward) images times channel blocks.
+  int64_t (*forward_units)(const PoolView& view);
+  int64_t (*backward_units)(const PoolView& view);
   // Units [begin, end). `index` (null if nobody asks): of each maximum, its place in the window, counted row by row.
   void (*forward)(const PoolView& view, const void* x, void* y, void* index, int64_t begin, int64_t end);
   // max reads index; lp reads x and y.

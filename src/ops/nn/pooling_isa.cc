@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Pooling windows, vectorized along channels (channels-last) or one plane at a time.
+// Pooling windows in vectors along channels. Planes are turned, a vector of them at a time, and then are channels.
 #include "ops/nn/pooling.h"
 
 #include <algorithm>
@@ -8,11 +8,41 @@
 #include <limits>
 
 #include "backend/cpu/simd.h"
+#include "resource/scratch.h"
 
 namespace mxnet::MX_ISA {
 namespace {
 
-constexpr int kGroup = 16;  // channels of the scalar code that are worked on together
+constexpr int kGroup = 16;              // channels of the scalar code that are worked on together
+constexpr int kPlanes = kLanes<float>;  // planes that are turned together
+
+template <int Part>
+MX_INLINE void turn_parts(F32 (&rows)[kPlanes]) {
+  if constexpr (Part > 0) {
+    I32 first{}, second{};
+    for (int i = 0; i < kPlanes; ++i) {
+      first[i] = i & Part ? (i ^ Part) + kPlanes : i;
+      second[i] = i & Part ? i + kPlanes : i ^ Part;
+    }
+#pragma GCC unroll 16
+    for (int i = 0; i < kPlanes; ++i) {
+      if (i & Part) continue;
+      const F32 a = rows[i], b = rows[i | Part];
+      rows[i] = __builtin_shuffle(a, b, first);
+      rows[i | Part] = __builtin_shuffle(a, b, second);
+    }
+    turn_parts<Part / 2>(rows);
+  }
+}
+// kPlanes rows, turned: a square in registers, by halves of ever smaller parts that change places.
+MX_INLINE void turn(const float* from, int64_t from_row, float* to, int64_t to_row) {
+  F32 rows[kPlanes];
+#pragma GCC unroll 16
+  for (int i = 0; i < kPlanes; ++i) rows[i] = load(from + i * from_row);
+  turn_parts<kPlanes / 2>(rows);
+#pragma GCC unroll 16
+  for (int i = 0; i < kPlanes; ++i) store(to + i * to_row, rows[i]);
+}
 
 // A window clipped to the data; `count` is what an average divides by.
 struct Window {
@@ -70,9 +100,9 @@ struct Pool {
   static bool vectors(const PoolView& v);
 
   // ---- forward, one group of channels of one window; `pitch` is the distance between points -------------------------
-  template <bool kFull>
+  template <int kWidth>  // their number where it is known to the compiler, else 0
   static void max_group(const PoolView& v, const Window& w, const T* x, T* y, Index* index, int64_t pitch, int width) {
-    const int n = kFull ? kGroup : width;
+    const int n = kWidth ? kWidth : width;
     C best[kGroup];
     int32_t place[kGroup];
     bool first = true;
@@ -98,9 +128,9 @@ struct Pool {
     }
   }
 
-  template <bool kFull>
+  template <int kWidth>
   static void sum_group(const PoolView& v, const Window& w, const T* x, T* y, int64_t pitch, int width) {
-    const int n = kFull ? kGroup : width;
+    const int n = kWidth ? kWidth : width;
     C sum[kGroup];
     for (int i = 0; i < n; ++i) sum[i] = 0;
     if (v.type == PoolType::lp) {
@@ -118,25 +148,26 @@ struct Pool {
     for (int i = 0; i < n; ++i) y[i] = static_cast<T>(sum[i] * factor);
   }
 
-  template <bool kFull>
+  template <int kWidth>
   static void group(const PoolView& v, const Window& w, const T* x, T* y, Index* index, int64_t pitch, int width) {
     if (v.type == PoolType::max)
-      max_group<kFull>(v, w, x, y, index, pitch, width);
+      max_group<kWidth>(v, w, x, y, index, pitch, width);
     else
-      sum_group<kFull>(v, w, x, y, pitch, width);
+      sum_group<kWidth>(v, w, x, y, pitch, width);
   }
 
   static void window(const PoolView& v, const Window& w, const T* x, T* y, Index* index) {
     const int64_t c = v.channels;
+    if (c == kPlanes) return group<kPlanes>(v, w, x, y, index, c, 0);
     for (int64_t j = 0; j + kGroup <= c; j += kGroup)
-      group<true>(v, w, x + j, y + j, index ? index + j : nullptr, c, 0);
+      group<kGroup>(v, w, x + j, y + j, index ? index + j : nullptr, c, 0);
     const int64_t rest = c % kGroup;
     if (rest == 0) return;
     if (c > kGroup) {  // the last full group again, shifted
       const int64_t j = c - kGroup;
-      group<true>(v, w, x + j, y + j, index ? index + j : nullptr, c, 0);
+      group<kGroup>(v, w, x + j, y + j, index ? index + j : nullptr, c, 0);
     } else {
-      group<false>(v, w, x, y, index, c, static_cast<int>(rest));
+      group<0>(v, w, x, y, index, c, static_cast<int>(rest));
     }
   }
 
@@ -150,8 +181,7 @@ struct Pool {
     }
     for (int64_t unit = begin; unit < end; ++unit) {
       if (v.layout == Layout::plain) {
-        forward_plane(v, x + unit * v.in_size(), y + unit * v.out_size(),
-                      index ? index + unit * v.out_size() : nullptr);
+        forward_planes(v, x, y, index, unit * kPlanes, std::min((unit + 1) * kPlanes, v.planes()));
         continue;
       }
       const int64_t n = unit / (v.out[0] * v.out[1]);
@@ -180,18 +210,71 @@ struct Pool {
     *y = static_cast<T>(v.type == PoolType::avg ? sum / static_cast<C>(n) : sum);
   }
 
-  static void forward_plane(const PoolView& v, const T* x, T* y, Index* index) {
-    if (v.is_whole() && v.type != PoolType::lp && !(v.type == PoolType::max && x[0] != x[0])) {
-      forward_whole(v, x, y, index);
+  static void forward_planes(const PoolView& v, const T* x, T* y, Index* index, int64_t begin, int64_t end) {
+    const auto whole = [&](const T* plane) {  // a maximum that begins with NaN is left to the windows
+      return v.is_whole() && v.type != PoolType::lp && !(v.type == PoolType::max && plane[0] != plane[0]);
+    };
+    bool all_whole = true;
+    for (int64_t i = begin; i < end; ++i) all_whole &= whole(x + i * v.in_size());
+    if (all_whole) {
+      for (int64_t i = begin; i < end; ++i) forward_whole(v, x + i * v.in_size(), y + i, index ? index + i : nullptr);
       return;
     }
-    int64_t at = 0, o[3];
-    for (o[0] = 0; o[0] < v.out[0]; ++o[0]) {
-      for (o[1] = 0; o[1] < v.out[1]; ++o[1]) {
-        for (o[2] = 0; o[2] < v.out[2]; ++o[2], ++at) {
-          group<false>(v, Window(v, o), x, y + at, index ? index + at : nullptr, 1, 1);
-        }
+    const PoolView turned = as_channels(v);
+    Scratch scratch;
+    T* from = take<T>(scratch, v.in_size());
+    T* to = take<T>(scratch, v.out_size());
+    Index* places = index ? take<Index>(scratch, v.out_size()) : nullptr;
+    gather(x, v.in_size(), begin, end, from);
+    forward(turned, from, to, places, 0, turned.out[0] * turned.out[1]);
+    scatter(to, v.out_size(), begin, end, y);
+    if (index) scatter(places, v.out_size(), begin, end, index);
+  }
+
+  // ---- planes as channels: of each point, those of a vector of planes lie together ----------------------------------
+  static PoolView as_channels(const PoolView& v) {
+    PoolView turned = v;
+    turned.layout = Layout::channels_last;
+    turned.batch = 1;
+    turned.channels = kPlanes;
+    return turned;
+  }
+  template <typename E>
+  static E* take(Scratch& scratch, int64_t points) {
+    return scratch.get<E>(static_cast<size_t>(points * kPlanes));
+  }
+
+  // Planes [begin, end) of `size` points each; those that are missing are zero.
+  template <typename E>
+  static void gather(const E* from, int64_t size, int64_t begin, int64_t end, E* to) {
+    int64_t done = 0;
+    if constexpr (std::is_same_v<E, float>) {
+      if (end - begin == kPlanes) {
+        for (; done + kPlanes <= size; done += kPlanes)
+          turn(from + begin * size + done, size, to + done * kPlanes, kPlanes);
       }
+    }
+    for (int64_t k = 0; k < kPlanes; ++k) {
+      const E* plane = from + (begin + k) * size;
+      if (begin + k < end) {
+        for (int64_t i = done; i < size; ++i) to[i * kPlanes + k] = plane[i];
+      } else {
+        for (int64_t i = done; i < size; ++i) to[i * kPlanes + k] = E(0);
+      }
+    }
+  }
+  template <typename E>
+  static void scatter(const E* from, int64_t size, int64_t begin, int64_t end, E* to) {
+    int64_t done = 0;
+    if constexpr (std::is_same_v<E, float>) {
+      if (end - begin == kPlanes) {
+        for (; done + kPlanes <= size; done += kPlanes)
+          turn(from + done * kPlanes, kPlanes, to + begin * size + done, size);
+      }
+    }
+    for (int64_t k = 0; k < end - begin; ++k) {
+      E* plane = to + (begin + k) * size;
+      for (int64_t i = done; i < size; ++i) plane[i] = from[i * kPlanes + k];
     }
   }
 
@@ -234,43 +317,64 @@ struct Pool {
 
   static void backward(const PoolView& v, const void* head, const void* in, const void* out, const void* places,
                        void* result, int64_t begin, int64_t end) {
-    const bool plain = v.layout == Layout::plain;
-    const int64_t pitch = plain ? 1 : v.channels;
+    const T* dy = static_cast<const T*>(head);
+    const T* x = static_cast<const T*>(in);
+    const T* y = static_cast<const T*>(out);
+    const auto* index = static_cast<const Index*>(places);
+    T* dx = static_cast<T*>(result);
     for (int64_t unit = begin; unit < end; ++unit) {
-      int64_t from_x, from_y, width = 1;
-      if (plain) {
-        from_x = unit * v.in_size();
-        from_y = unit * v.out_size();
-      } else {
-        const int64_t n = unit / v.channel_blocks(), c = unit % v.channel_blocks() * PoolView::kChannelBlock;
-        width = std::min(PoolView::kChannelBlock, v.channels - c);
-        from_x = n * v.in_size() * v.channels + c;
-        from_y = n * v.out_size() * v.channels + c;
+      if (v.layout == Layout::plain) {
+        backward_planes(v, dy, x, y, index, dx, unit * kPlanes, std::min((unit + 1) * kPlanes, v.planes()));
+        continue;
       }
-      const T* x = static_cast<const T*>(in) + from_x;
-      T* dx = static_cast<T*>(result) + from_x;
-      const T* dy = static_cast<const T*>(head) + from_y;
-      const T* y = static_cast<const T*>(out) + from_y;
-      const Index* index = places ? static_cast<const Index*>(places) + from_y : nullptr;
-      if (!v.tiles()) {
-        for (int64_t i = 0; i < v.in_size(); ++i) std::memset(static_cast<void*>(dx + i * pitch), 0, sizeof(T) * width);
+      const int64_t n = unit / v.channel_blocks(), c = unit % v.channel_blocks() * PoolView::kChannelBlock;
+      const int64_t from_x = n * v.in_size() * v.channels + c, from_y = n * v.out_size() * v.channels + c;
+      backward_block(v, dy + from_y, x + from_x, y + from_y, index ? index + from_y : nullptr, dx + from_x,
+                     std::min(PoolView::kChannelBlock, v.channels - c));
+    }
+  }
+
+  static void backward_planes(const PoolView& v, const T* dy, const T* x, const T* y, const Index* index, T* dx,
+                              int64_t begin, int64_t end) {
+    Scratch scratch;
+    T* heads = take<T>(scratch, v.out_size());
+    T* results = take<T>(scratch, v.in_size());
+    gather(dy, v.out_size(), begin, end, heads);
+    Index* places = nullptr;
+    if (v.type == PoolType::max) gather(index, v.out_size(), begin, end, places = take<Index>(scratch, v.out_size()));
+    T* from = nullptr;
+    T* to = nullptr;
+    if (v.type == PoolType::lp) {
+      gather(x, v.in_size(), begin, end, from = take<T>(scratch, v.in_size()));
+      gather(y, v.out_size(), begin, end, to = take<T>(scratch, v.out_size()));
+    }
+    backward_block(as_channels(v), heads, from, to, places, results, kPlanes);
+    scatter(results, v.in_size(), begin, end, dx);
+  }
+
+  // One block of channels of an image.
+  static void backward_block(const PoolView& v, const T* dy, const T* x, const T* y, const Index* index, T* dx,
+                             int64_t width) {
+    const int64_t pitch = v.channels;
+    if (!v.tiles()) {
+      for (int64_t i = 0; i < v.in_size(); ++i) std::memset(static_cast<void*>(dx + i * pitch), 0, sizeof(T) * width);
+    }
+    if constexpr (kHasVectors) {
+      if (width >= kPlanes && vectors(v) && (!v.overlaps() || width % kPlanes == 0)) {
+        if (v.overlaps()) return VectorPool<T>::template spread_block<true>(v, dy, index, dx, width);
+        return VectorPool<T>::template spread_block<false>(v, dy, index, dx, width);
       }
-      if constexpr (kHasVectors) {
-        if (!v.overlaps() && width >= kGroup && vectors(v)) {
-          VectorPool<T>::spread_block(v, dy, index, dx, width);
-          continue;
-        }
-      }
-      int64_t at = 0, o[3];
-      for (o[0] = 0; o[0] < v.out[0]; ++o[0]) {
-        for (o[1] = 0; o[1] < v.out[1]; ++o[1]) {
-          for (o[2] = 0; o[2] < v.out[2]; ++o[2], at += pitch) {
-            const Window w(v, o);
-            if (v.overlaps())
-              spread<true>(v, w, dy + at, x, y + at, index ? index + at : nullptr, dx, pitch, width);
-            else
-              spread<false>(v, w, dy + at, x, y + at, index ? index + at : nullptr, dx, pitch, width);
-          }
+    }
+    int64_t at = 0, o[3];
+    for (o[0] = 0; o[0] < v.out[0]; ++o[0]) {
+      for (o[1] = 0; o[1] < v.out[1]; ++o[1]) {
+        for (o[2] = 0; o[2] < v.out[2]; ++o[2], at += pitch) {
+          const Window w(v, o);
+          const Index* winners = index ? index + at : nullptr;
+          if (v.overlaps())
+            spread<true>(v, w, dy + at, x, y + at, winners, dx, pitch, width);
+          else
+            spread<false>(v, w, dy + at, x, y + at, winners, dx, pitch, width);
         }
       }
     }
@@ -291,7 +395,7 @@ inline void store_places(uint8_t* p, I32 v) {
 
 template <typename T>
 struct VectorPool {
-  static constexpr int kWidth = kLanes<float>;
+  static constexpr int kWidth = kPlanes;
   static constexpr int kMaxPoints = 64;
 
   static bool takes(const PoolView& v) {
@@ -391,12 +495,13 @@ struct VectorPool {
     }
   }
 
-  // One block of channels, windows that do not overlap: every point is written by one window.
+  // One block of channels. kAdd: windows overlap, and vectors must not; else every point is written by one window.
+  template <bool kAdd>
   static void spread_block(const PoolView& v, const T* dy, const uint8_t* index, T* dx, int64_t width) {
     for (int64_t o0 = 0; o0 < v.out[0]; ++o0) {
       for (int64_t o1 = 0; o1 < v.out[1]; ++o1) {
         each_in_row(v, o0, o1, [&](const Points& points, int64_t shift) {
-          spread_one(v, points, dy, index, dx + shift, width);
+          spread_one<kAdd>(v, points, dy, index, dx + shift, width);
           dy += v.channels;
           if (index) index += v.channels;
         });
@@ -404,6 +509,12 @@ struct VectorPool {
     }
   }
 
+  template <bool kAdd>
+  static void put(T* to, F32 g) {
+    store(to, kAdd ? load(to) + g : g);
+  }
+
+  template <bool kAdd>
   static void spread_one(const PoolView& v, const Points& points, const T* dy, const uint8_t* index, T* dx,
                          int64_t width) {
     for (int64_t j = 0; j < width; j += kWidth) {
@@ -412,10 +523,10 @@ struct VectorPool {
       if (v.type == PoolType::max) {
         const I32 winner = load_places(index + c);
         for (int i = 0; i < points.count; ++i) {
-          store(dx + points.offset[i] + c, winner == splat(points.place[i]) ? g : F32{});
+          put<kAdd>(dx + points.offset[i] + c, winner == splat(points.place[i]) ? g : F32{});
         }
       } else {
-        for (int i = 0; i < points.count; ++i) store(dx + points.offset[i] + c, g * points.factor);
+        for (int i = 0; i < points.count; ++i) put<kAdd>(dx + points.offset[i] + c, g * points.factor);
       }
     }
   }
@@ -452,8 +563,16 @@ void backward(const PoolView& v, const void* dy, const void* x, const void* y, c
   pick(v, [&](auto pool) { pool.backward(v, dy, x, y, index, dx, begin, end); });
 }
 
+int64_t groups(const PoolView& v) { return (v.planes() + kPlanes - 1) / kPlanes; }
+int64_t forward_units(const PoolView& v) {
+  return v.layout == Layout::plain ? groups(v) : v.batch * v.out[0] * v.out[1];
+}
+int64_t backward_units(const PoolView& v) {
+  return v.layout == Layout::plain ? groups(v) : v.batch * v.channel_blocks();
+}
+
 }  // namespace
 
-const PoolKernels pool_kernels_table = {forward, backward};
+const PoolKernels pool_kernels_table = {forward_units, backward_units, forward, backward};
 
 }  // namespace mxnet::MX_ISA
