@@ -384,3 +384,62 @@ def test_convolution_three_by_three(shape, filters, pad):
         arrays[dtype] = [a.asnumpy() for a in (y, data.grad, weight.grad, bias.grad)]
     for got, expected in zip(arrays["float32"], arrays["float64"]):
         np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
+
+
+def pooled_by_numpy(x, kind, kernel, stride, pad):
+    """(output, gradient of its weighted sum, weights) of two-dimensional pooling, window by window."""
+    low = -np.inf if kind == "max" else 0.0
+    padded = np.pad(x, ((0, 0), (0, 0), (pad, pad), (pad, pad)), constant_values=low)
+    rows, cols = ((n + 2 * pad - kernel) // stride + 1 for n in x.shape[2:])
+    out, slope = np.zeros((*x.shape[:2], rows, cols)), np.zeros(padded.shape)
+    weights = np.random.default_rng(1).standard_normal(out.shape)
+    for i in range(rows):
+        for j in range(cols):
+            window = (slice(None), slice(None), slice(i * stride, i * stride + kernel),
+                      slice(j * stride, j * stride + kernel))
+            points, weight = padded[window], weights[:, :, i, j, None, None]
+            if kind == "max":
+                out[:, :, i, j] = points.max((2, 3))
+                first = np.zeros(points.shape).reshape(*x.shape[:2], -1)
+                np.put_along_axis(first, points.reshape(first.shape).argmax(-1)[..., None], 1, -1)
+                slope[window] += weight * first.reshape(points.shape)
+            else:
+                scale = 1 / kernel**2 if kind == "avg" else 1
+                out[:, :, i, j] = scale * points.sum((2, 3))
+                slope[window] += scale * weight
+    inside = slice(pad, -pad or None)
+    return out, slope[:, :, inside, inside], weights
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16"])
+@pytest.mark.parametrize("kind", ["max", "avg", "sum"])
+@pytest.mark.parametrize("shape", [(1, 1, 7, 6), (2, 3, 9, 5), (1, 8, 8, 8), (3, 7, 5, 17), (2, 20, 4, 4)])
+def test_pooling_of_any_number_of_planes(shape, kind, dtype):
+    x = np.random.default_rng(2).standard_normal(shape).astype(dtype).astype(np.float64)
+    tolerance = 4e-3 if dtype == "float16" else 1e-5
+    for kernel, stride, pad in [(2, 2, 0), (3, 2, 1), (3, 1, 1), (2, 3, 0)]:
+        out, slope, weights = pooled_by_numpy(x, kind, kernel, stride, pad)
+        data = nd.array(x, dtype=dtype)
+        data.attach_grad()
+        with autograd.record():
+            y = nd.Pooling(data, kernel=(kernel,) * 2, stride=(stride,) * 2, pad=(pad,) * 2, pool_type=kind)
+        y.backward(nd.array(weights, dtype=dtype))
+        np.testing.assert_allclose(y.asnumpy(), out, tolerance, tolerance)
+        np.testing.assert_allclose(data.grad.asnumpy(), slope, tolerance, 4 * tolerance)
+
+
+@pytest.mark.parametrize("beta", [0.75, 0.6])
+@pytest.mark.parametrize("shape,size", [((2, 5, 3, 7), 3), ((1, 20, 13, 11), 5), ((1, 4, 1, 300), 101)])
+def test_lrn_of_any_number_of_positions(shape, size, beta):
+    rng = np.random.default_rng(3)
+    x, head = rng.standard_normal(shape), rng.standard_normal(shape)
+    near = np.abs(np.subtract.outer(np.arange(shape[1]), np.arange(shape[1]))) <= size // 2
+    base = 2 + 0.1 / size * np.einsum("cd,ndhw->nchw", near, x * x)
+    slope = head * base**-beta - 0.2 * beta / size * x * np.einsum("cd,ndhw->nchw", near, head * x * base ** (-beta - 1))
+    data = nd.array(x)
+    data.attach_grad()
+    with autograd.record():
+        y = nd.LRN(data, nsize=size, alpha=0.1, beta=beta, knorm=2)
+    y.backward(nd.array(head))
+    np.testing.assert_allclose(y.asnumpy(), x * base**-beta, 1e-5, 1e-6)
+    np.testing.assert_allclose(data.grad.asnumpy(), slope, 1e-5, 1e-5)

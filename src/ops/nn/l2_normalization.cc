@@ -53,6 +53,19 @@ void infer_dtype(InferContext& c) {
   infer::same_dtype(c);
 }
 
+// The sum of f(i) for i < n. Neighbours (step 1) are summed in vectors.
+template <typename A, typename F>
+A sum_of(int64_t n, bool neighbours, F&& f) {
+  A sum = 0;
+  if (neighbours) {
+#pragma omp simd reduction(+ : sum)
+    for (int64_t i = 0; i < n; ++i) sum += f(i);
+  } else {
+    for (int64_t i = 0; i < n; ++i) sum += f(i);
+  }
+  return sum;
+}
+
 // Runs f(offset of the first element, index of the norm) for every group.
 template <typename F>
 void each_group(const View& v, F&& f) {
@@ -71,11 +84,15 @@ Prepared prepare_forward(const PrepareArgs& a) {
       const T* x = static_cast<const T*>(c.in[0]);
       T* y = static_cast<T*>(c.out[0]);
       each_group(v, [&](int64_t at, int64_t group) {
-        A sum = 0;
-        for (int64_t i = 0; i < v.n; ++i) sum += A(x[at + i * v.inner]) * A(x[at + i * v.inner]);
+        const bool neighbours = v.inner == 1;
+        const int64_t step = neighbours ? 1 : v.inner;
+        const A sum = sum_of<A>(v.n, neighbours, [&](int64_t i) {
+          const A value = A(x[at + i * step]);
+          return value * value;
+        });
         const A norm = std::sqrt(sum + eps);
         if (c.out[1]) static_cast<T*>(c.out[1])[group] = static_cast<T>(norm);
-        for (int64_t i = 0; i < v.n; ++i) y[at + i * v.inner] = static_cast<T>(A(x[at + i * v.inner]) / norm);
+        for (int64_t i = 0; i < v.n; ++i) y[at + i * step] = static_cast<T>(A(x[at + i * step]) / norm);
       });
     };
     return make_kernel(std::move(run), 100 + 2 * a.in[0].shape.size());
@@ -92,8 +109,8 @@ Prepared prepare_backward(const PrepareArgs& a) {
       const T* y = static_cast<const T*>(c.in[1]);
       T* dx = static_cast<T*>(c.out[0]);
       each_group(v, [&](int64_t at, int64_t group) {
-        A dot = 0;
-        for (int64_t i = 0; i < v.n; ++i) dot += A(dy[at + i * v.inner]) * A(y[at + i * v.inner]);
+        const A dot =
+            sum_of<A>(v.n, v.inner == 1, [&](int64_t i) { return A(dy[at + i * v.inner]) * A(y[at + i * v.inner]); });
         const A inverse = A(1) / A(static_cast<const T*>(c.in[2])[group]);
         for (int64_t i = 0; i < v.n; ++i) {
           const int64_t j = at + i * v.inner;
