@@ -167,7 +167,11 @@ Prepared prepare_svm(const PrepareArgs& a) {
   const size_t bytes = static_cast<size_t>(a.in[0].shape.size()) * static_cast<size_t>(size_of(a.in[0].dtype));
   return make_kernel(
       [bytes](const KernelCall& c) {
-        if (c.out[0] != c.in[0]) std::memcpy(c.out[0], c.in[0], bytes);
+        if (c.out[0] == c.in[0]) return;
+        cpu::parallel_for(static_cast<int64_t>(bytes), 1 << 18, [&](int64_t begin, int64_t end) {
+          std::memcpy(static_cast<char*>(c.out[0]) + begin, static_cast<const char*>(c.in[0]) + begin,
+                      static_cast<size_t>(end - begin));
+        });
       },
       50 + static_cast<int64_t>(bytes / 16));
 }
@@ -183,11 +187,18 @@ Prepared prepare_svm_backward(const PrepareArgs& a) {
         const C margin = C(p.margin), factor = C(p.regularization_coefficient);
         const T* y = static_cast<const T*>(c.in[0]);
         const auto* label = static_cast<const Label*>(c.in[1]);
-        each(rows * n, static_cast<T*>(c.out[0]), [&](int64_t i) {
-          const C sign = i % n == convert<int64_t>(label[i / n]) ? C(1) : C(-1);
-          const C short_by = margin - sign * C(y[i]);
-          const C slope = short_by > 0 ? (p.use_linear ? C(1) : C(2) * short_by) : C(0);
-          return -sign * slope * factor;
+        const auto slope = [&](C score) {  // of the loss by how far a score is below the margin
+          const C short_by = margin - score;
+          return short_by > 0 ? (p.use_linear ? C(1) : C(2) * short_by) : C(0);
+        };
+        cpu::parallel_for(rows, std::max<int64_t>(1, 8192 / std::max<int64_t>(1, n)), [&](int64_t begin, int64_t end) {
+          for (int64_t r = begin; r < end; ++r) {
+            const T* from = y + r * n;
+            T* to = static_cast<T*>(c.out[0]) + r * n;
+            for (int64_t k = 0; k < n; ++k) to[k] = static_cast<T>(slope(-C(from[k])) * factor);
+            const int64_t k = convert<int64_t>(label[r]);
+            if (k >= 0 && k < n) to[k] = static_cast<T>(-slope(C(from[k])) * factor);
+          }
         });
       };
       return make_kernel(std::move(run), 50 + 4 * rows * n);

@@ -6,6 +6,7 @@
 
 #include "backend/cpu/parallel.h"
 #include "operator/op.h"
+#include "ops/nn/pick_log_softmax.h"
 #include "ops/nn/softmax.h"
 
 namespace mxnet::nn {
@@ -221,31 +222,34 @@ void infer_entropy_dtype(InferContext& c) {
   if (c.in[1].dtype == DType::unknown) c.merge_in_dtype(1, c.in[0].dtype);
 }
 
-// Maximum and logarithm of the sum of exponentials above it.
-template <typename T>
-std::pair<double, double> log_sum(const T* x, int64_t n) {
-  double top = -INFINITY, sum = 0;
-  for (int64_t k = 0; k < n; ++k) top = std::max(top, static_cast<double>(x[k]));
-  for (int64_t k = 0; k < n; ++k) sum += std::exp(static_cast<double>(x[k]) - top);
-  return {top, std::log(sum)};
-}
-
 Prepared prepare_entropy(const PrepareArgs& a) {
   const int64_t rows = a.in[0].shape[0], n = a.in[0].shape[1];
   return dispatch_float(a.in[0].dtype, [&]<typename T>(TypeTag<T>) {
     return dispatch(a.in[1].dtype, [&]<typename Label>(TypeTag<Label>) -> Prepared {
+      using Norm = std::conditional_t<std::is_same_v<T, double>, double, float>;
+      // Scratch: the classes, their log-probabilities (not used: they are rounded) and the rows' norms.
       auto run = [rows, n](const KernelCall& c) {
+        auto* index = static_cast<int64_t*>(c.scratch);
+        auto* norm = reinterpret_cast<Norm*>(index + rows);
+        auto* picked = reinterpret_cast<T*>(norm + rows);
+        const auto* label = static_cast<const Label*>(c.in[1]);
+        const T* x = static_cast<const T*>(c.in[0]);
         double loss = 0;
-        for (int64_t r = 0; r < rows; ++r) {
-          const int64_t k = class_of(static_cast<const Label*>(c.in[1])[r]);
-          if (k < 0 || k >= n) continue;
-          const T* x = static_cast<const T*>(c.in[0]) + r * n;
-          const auto [top, log] = log_sum(x, n);
-          loss -= static_cast<double>(x[k]) - top - log;
+        if (n > 0) {
+          for (int64_t r = 0; r < rows; ++r) index[r] = std::clamp<int64_t>(class_of(label[r]), 0, n - 1);
+          cpu::parallel_for(rows, std::max<int64_t>(1, 16384 / n), [&](int64_t begin, int64_t end) {
+            pick_log_softmax_kernels().forward(dtype_of<T>(), x, n, index, picked, norm, begin, end);
+          });
+          for (int64_t r = 0; r < rows; ++r) {
+            if (class_of(label[r]) == index[r]) {
+              loss += static_cast<double>(norm[r]) - static_cast<double>(x[r * n + index[r]]);
+            }
+          }
         }
         *static_cast<T*>(c.out[0]) = static_cast<T>(static_cast<compute_t<T>>(loss));
       };
-      return make_kernel(std::move(run), 100 + 12 * rows * n);
+      return make_kernel(std::move(run), 100 + rows * (20 + n / 2),
+                         static_cast<size_t>(rows) * (sizeof(int64_t) + sizeof(Norm) + sizeof(T)));
     });
   });
 }
@@ -260,13 +264,17 @@ Prepared prepare_entropy_backward(const PrepareArgs& a) {
         const C head = C(*static_cast<const T*>(c.in[0]));
         T* dx = static_cast<T*>(c.out[0]);
         softmax_forward(v, dtype_of<T>(), c.in[1], dx);
-        for (int64_t r = 0; r < v.outer; ++r) {
-          const int64_t label = class_of(static_cast<const Label*>(c.in[2])[r]);
-          for (int64_t k = 0; k < v.n; ++k) {
-            T& to = dx[r * v.n + k];
-            to = static_cast<T>((C(to) - (k == label ? C(1) : C(0))) * head);
-          }
-        }
+        cpu::parallel_for(v.outer, std::max<int64_t>(1, 16384 / std::max<int64_t>(1, v.n)),
+                          [&](int64_t begin, int64_t end) {
+                            for (int64_t r = begin; r < end; ++r) {
+                              const int64_t label = class_of(static_cast<const Label*>(c.in[2])[r]);
+                              T* row = dx + r * v.n;
+                              const bool inside = label >= 0 && label < v.n;
+                              const C own = inside ? C(row[label]) : C(0);
+                              for (int64_t k = 0; k < v.n; ++k) row[k] = static_cast<T>(C(row[k]) * head);
+                              if (inside) row[label] = static_cast<T>((own - C(1)) * head);
+                            }
+                          });
       };
       return make_kernel(std::move(run), softmax_cost(v, a.in[1].dtype) + v.size());
     });
