@@ -191,9 +191,16 @@ MX_INLINE SinCos sincos_d(F64 x) {  // |x| < 2^20: then n times the first part i
 // log1p and friends meet zero, infinity or NaN: the lanes with these take `special` instead.
 MX_INLINE I32 is_normal_range(F32 x) { return (vabs(x) >= 1.17549435e-38f) & (vabs(x) < __builtin_inff()); }
 
+// From twice 2^(n - 1), so that the largest results are reached. Near zero n is 0, and the polynomial keeps its digits.
 MX_INLINE F32 vexpm1(F32 x) {
-  const F32 y = in_double(vmin(x, splat(100.0f)), [](F64 v) { return expm1_d(v); });
-  return (x != x) | (x == 0.0f) ? x : y;
+  const F32 y = limit(x, -20.0f, 89.0f);
+  const F32 n = vrint(y * 1.44269504f);
+  const F32 r = (y - n * 0.693359375f) + n * 2.12194440e-4f;
+  constexpr float c[] = {5.000000081e-01f, 1.666666687e-01f, 4.166625860e-02f,
+                         8.333263003e-03f, 1.394696008e-03f, 1.991921144e-04f};
+  const F32 half = (F32)((__builtin_convertvector(n, I32) + 126) << 23);
+  const F32 m = (polynomial(r, c) * (r * r) + r) * half + (half - 0.5f);
+  return (x != x) | (x == 0.0f) ? x : m + m;
 }
 MX_INLINE F32 vlog1p(F32 x) {
   const F32 y = in_double(x, [](F64 v) { return log1p_d(v); });
@@ -275,9 +282,10 @@ MX_INLINE F32 vatanh(F32 x) {
   const F32 outside = a == 1.0f ? with_sign(splat(__builtin_inff()), x) : splat(__builtin_nanf(""));
   return a < 1.0f ? with_sign(y, x) : outside;
 }
-MX_INLINE F32 vsoftrelu(F32 x) {  // log(1 + exp(x))
-  const F32 y = in_double(x, [](F64 v) { return (v > 0.0 ? v : F64{}) + log1p_d(exp_d(-vabs(v))); });
-  return vabs(x) < __builtin_inff() ? y : (x < 0.0f ? F32{} : x);
+// log(1 + exp(x)). What 1 + e loses of e is given back to the logarithm to first order.
+MX_INLINE F32 vsoftrelu(F32 x) {
+  const F32 e = vexp(-vabs(x)), u = 1.0f + e;
+  return (x > 0.0f ? x : F32{}) + (vlog(u) + (e - (u - 1.0f)) / u);
 }
 MX_INLINE F32 vmish(F32 x) {  // x tanh(log(1 + e^x))
   const F32 e = vexp(vmin(x, splat(20.0f))), n = e * (e + 2.0f);

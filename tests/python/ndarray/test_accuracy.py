@@ -21,6 +21,14 @@ def test_within_four_units(name, low, high):
     assert ulps(getattr(nd, name)(nd.array(x)).asnumpy(), exact) <= 4
 
 
+def test_softrelu_within_four_units():
+    x = np.concatenate([np.linspace(-80, 80, 200_001), np.logspace(-30, 0, 10_001)]).astype(np.float32)
+    got = nd.Activation(nd.array(x), act_type="softrelu").asnumpy()
+    assert ulps(got, np.logaddexp(0, x.astype(np.float64))) <= 4
+    edges = nd.Activation(nd.array([np.nan, np.inf, -np.inf]), act_type="softrelu").asnumpy()
+    assert np.isnan(edges[0]) and edges[1:].tolist() == [np.inf, 0]
+
+
 def test_edges():
     x = nd.array([np.nan, np.inf, -np.inf, 0.0, -0.0, 1e-40, 30.0])
     tanh = nd.tanh(x).asnumpy()
