@@ -68,13 +68,17 @@ decltype(auto) dispatch_matrix(DType t, F&& f) {
   return f(TypeTag<float>{});
 }
 
+constexpr int64_t kHeavyMatrix = 1 << 20;  // multiplications: from here on one matrix keeps a thread busy for a while
+
 // Calls f(i) for every matrix of a batch, over the team where there are enough; `work`: multiplications for one.
 template <typename F>
 void each_matrix(int64_t count, int64_t work, F&& f) {
-  cpu::parallel_for(count, std::max<int64_t>(1, (1 << 16) / std::max<int64_t>(1, work)),
-                    [&](int64_t begin, int64_t end) {
-                      for (int64_t i = begin; i < end; ++i) f(i);
-                    });
+  cpu::parallel_for(
+      count, std::max<int64_t>(1, (1 << 16) / std::max<int64_t>(1, work)),
+      [&](int64_t begin, int64_t end) {
+        for (int64_t i = begin; i < end; ++i) f(i);
+      },
+      work >= kHeavyMatrix);
 }
 
 inline int64_t cost_of(int64_t count, int64_t work) { return 200 + count * (100 + work / 8); }
