@@ -9,20 +9,24 @@
 
 namespace mxnet::ops {
 
-// The words that one output element may use: attempt after attempt at its own position.
+// The words that one output element may use: attempt after attempt at its own position. A uniform number takes half of
+// an attempt's words.
 class WordSource {
  public:
   WordSource(const random::Stream& stream, uint64_t position) : stream_(stream), position_(position) {}
   random::Words next() { return stream_.at(position_, attempt_++); }
   double uniform() {  // [0, 1)
-    const random::Words w = next();
-    return random::uniform_double(w.v[0], w.v[1]);
+    half_ = !half_;
+    if (half_) words_ = next();
+    return half_ ? random::uniform_double(words_.v[0], words_.v[1]) : random::uniform_double(words_.v[2], words_.v[3]);
   }
 
  private:
   random::Stream stream_;
   uint64_t position_;
   uint32_t attempt_ = 0;
+  bool half_ = false;  // the second half of words_ is left
+  random::Words words_{};
 };
 
 inline double draw_normal(WordSource& source) { return random::normal_double(source.next()).first; }
@@ -43,21 +47,24 @@ inline double draw_gamma(WordSource& source, double shape) {
     const double x = draw_normal(source), root = 1.0 + c * x;
     if (root <= 0) continue;
     const double v = root * root * root, u = 1.0 - source.uniform();
+    if (u < 1.0 - 0.0331 * (x * x) * (x * x)) return boost * d * v;  // most of the time, without logarithms
     if (std::log(u) < 0.5 * x * x + d - d * v + d * std::log(v)) return boost * d * v;
   }
 }
 
-// Small rates count exponential gaps; large ones use transformed rejection (Hoermann, "The transformed rejection method
-// for generating Poisson random variables", 1993, algorithm PTRS).
+// Small rates invert the distribution function, term by term; large ones use transformed rejection (Hoermann, "The
+// transformed rejection method for generating Poisson random variables", 1993, algorithm PTRS).
 inline double draw_poisson(WordSource& source, double rate) {
   if (rate <= 0) return 0;
   if (!std::isfinite(rate)) return rate;
   if (rate < 10) {
-    const double limit = std::exp(-rate);
-    double product = source.uniform(), count = 0;
-    while (product > limit) {
-      product *= source.uniform();
+    // The sum of all terms may miss 1 by rounding: terms that no longer change it end the search.
+    double term = std::exp(-rate), sum = term, count = 0;
+    const double u = source.uniform();
+    while (u >= sum && (count < rate || term > 1e-17)) {
       ++count;
+      term *= rate / count;
+      sum += term;
     }
     return count;
   }

@@ -154,27 +154,60 @@ const RegisterOp backward_multinomial{
 
 // ---- _shuffle ------------------------------------------------------------------------------------------------------
 
-// Fisher and Yates: position i of the stream chooses what goes to place i.
+// Fisher and Yates: position i of the stream chooses what goes to place i. What they choose does not depend on the
+// rows, so it is drawn first, by the team.
+template <typename I>
+void draw_order(const random::Stream& stream, int64_t rows, I* order, I* chosen) {
+  cpu::parallel_for(rows, 4096, [=](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      const random::Words w = stream.at(static_cast<uint64_t>(i));
+      chosen[i] = static_cast<I>(random::below(static_cast<uint64_t>(i) + 1, w.v[0], w.v[1]));
+      order[i] = static_cast<I>(i);
+    }
+  });
+  constexpr int64_t kAhead = 16;  // the places lie anywhere in memory
+  for (int64_t i = rows - 1; i > 0; --i) {
+    if (i > kAhead) __builtin_prefetch(order + chosen[i - kAhead], 1);
+    std::swap(order[i], order[chosen[i]]);
+  }
+}
+
+// Elements of a size that the compiler knows.
+template <typename E, typename I>
+void gather_elements(const void* from, const I* order, int64_t rows, void* to) {
+  cpu::parallel_for(rows, 16384, [=](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) static_cast<E*>(to)[i] = static_cast<const E*>(from)[order[i]];
+  });
+}
+
+template <typename I>
+void gather_rows(const void* from, const I* order, int64_t rows, int64_t bytes, void* to) {
+  if (bytes == 4) return gather_elements<uint32_t>(from, order, rows, to);
+  if (bytes == 8) return gather_elements<uint64_t>(from, order, rows, to);
+  const char* src = static_cast<const char*>(from);
+  char* dst = static_cast<char*>(to);
+  cpu::parallel_for(rows, std::max<int64_t>(1, 65536 / bytes), [=](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      std::memcpy(dst + i * bytes, src + static_cast<int64_t>(order[i]) * bytes, static_cast<size_t>(bytes));
+    }
+  });
+}
+
 Prepared prepare_shuffle(const PrepareArgs& args) {
   const Shape& shape = args.in[0].shape;
   const int64_t rows = shape.rank() > 0 ? shape[0] : 1,
                 bytes = rows ? shape.size() / rows * size_of(args.in[0].dtype) : 0;
-  auto kernel = make_kernel(
-      [=](const KernelCall& c) {
-        if (!c.out[0] || bytes == 0) return;
-        int64_t* order = static_cast<int64_t*>(c.scratch);
-        std::iota(order, order + rows, int64_t{0});
-        for (int64_t i = rows - 1; i > 0; --i) {
-          const random::Words w = c.random.at(static_cast<uint64_t>(i));
-          std::swap(order[i], order[random::below(static_cast<uint64_t>(i) + 1, w.v[0], w.v[1])]);
-        }
-        const char* src = static_cast<const char*>(c.in[0]);
-        char* dst = static_cast<char*>(c.out[0]);
-        cpu::parallel_for(rows, std::max<int64_t>(1, 65536 / bytes), [=](int64_t begin, int64_t end) {
-          for (int64_t i = begin; i < end; ++i) std::memcpy(dst + i * bytes, src + order[i] * bytes, bytes);
-        });
-      },
-      50 + rows * 20 + rows * bytes / 8, static_cast<size_t>(rows) * sizeof(int64_t));
+  const auto with_index = [&]<typename I>(TypeTag<I>) {
+    return make_kernel(
+        [=](const KernelCall& c) {
+          if (!c.out[0] || bytes == 0) return;
+          I* order = static_cast<I*>(c.scratch);
+          draw_order(c.random, rows, order, order + rows);
+          gather_rows(c.in[0], order, rows, bytes, c.out[0]);
+        },
+        50 + rows * 20 + rows * bytes / 8, static_cast<size_t>(rows) * 2 * sizeof(I));
+  };
+  auto kernel = rows <= INT32_MAX ? with_index(TypeTag<int32_t>{}) : with_index(TypeTag<int64_t>{});
   kernel->random_draws = static_cast<uint64_t>(rows);
   return kernel;
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Densities of the distributions in random.cc, with gradients. A distribution is one struct: names, the logarithm of
 // its density, and the slopes of that with respect to the sample and each parameter.
+#include <algorithm>
 #include <cmath>
 
 #include "operator/through_float.h"
@@ -21,17 +22,24 @@ struct PdfParams {
 };
 
 // slopes: of the logarithm; [0] by the sample, then by each parameter. `density` stands where it is simpler than exp of
-// its logarithm.
+// its logarithm. `constants` computes what depends on the parameters alone, once for each set of them: c.
+constexpr int kConstants = 6;
+constexpr double kRootTwoPi = 2.506628274631000502416, kLogRootTwoPi = 0.918938533204672741780;
+
 struct Uniform {
   static constexpr const char* kName = "uniform";
   static constexpr const char* kDoc = "1 / (high - low), whether or not the sample lies between";
   static constexpr const char* kParams[] = {"low", "high"};
-  static double density(double, const double* p) { return 1 / (p[1] - p[0]); }
-  static double log_density(double, const double* p) { return -std::log(p[1] - p[0]); }
-  static void slopes(double, const double* p, double* by) {
+  static void constants(const double* p, double* c) {
+    c[0] = 1 / (p[1] - p[0]);
+    c[1] = -std::log(p[1] - p[0]);
+  }
+  static double density(double, const double*, const double* c) { return c[0]; }
+  static double log_density(double, const double*, const double* c) { return c[1]; }
+  static void slopes(double, const double*, const double* c, double* by) {
     by[0] = 0;
-    by[1] = 1 / (p[1] - p[0]);
-    by[2] = -by[1];
+    by[1] = c[0];
+    by[2] = -c[0];
   }
 };
 
@@ -39,19 +47,24 @@ struct Normal {
   static constexpr const char* kName = "normal";
   static constexpr const char* kDoc = "that of the normal distribution";
   static constexpr const char* kParams[] = {"mu", "sigma"};
-  static double density(double x, const double* p) {
-    const double z = (x - p[0]) / p[1];
-    return std::exp(-0.5 * z * z) / (p[1] * 2.506628274631000502416);  // sqrt(2 pi)
+  static void constants(const double* p, double* c) {
+    c[0] = 1 / p[1];
+    c[1] = 1 / (p[1] * kRootTwoPi);
+    c[2] = std::log(p[1]) + kLogRootTwoPi;
   }
-  static double log_density(double x, const double* p) {
-    const double z = (x - p[0]) / p[1];
-    return -0.5 * z * z - std::log(p[1]) - 0.918938533204672741780;  // log sqrt(2 pi)
+  static double density(double x, const double* p, const double* c) {
+    const double z = (x - p[0]) * c[0];
+    return std::exp(-0.5 * z * z) * c[1];
   }
-  static void slopes(double x, const double* p, double* by) {
-    const double z = (x - p[0]) / p[1];
-    by[0] = -z / p[1];
-    by[1] = z / p[1];
-    by[2] = (z * z - 1) / p[1];
+  static double log_density(double x, const double* p, const double* c) {
+    const double z = (x - p[0]) * c[0];
+    return -0.5 * z * z - c[2];
+  }
+  static void slopes(double x, const double* p, const double* c, double* by) {
+    const double z = (x - p[0]) * c[0];
+    by[0] = -z * c[0];
+    by[1] = z * c[0];
+    by[2] = (z * z - 1) * c[0];
   }
 };
 
@@ -59,13 +72,18 @@ struct Gamma {
   static constexpr const char* kName = "gamma";
   static constexpr const char* kDoc = "that of the gamma distribution with shape alpha and rate beta";
   static constexpr const char* kParams[] = {"alpha", "beta"};
-  static double log_density(double x, const double* p) {
-    return p[0] * std::log(p[1]) + (p[0] - 1) * std::log(x) - p[1] * x - gammaln(p[0]);
+  static void constants(const double* p, double* c) {
+    c[0] = p[0] * std::log(p[1]) - gammaln(p[0]);
+    c[1] = std::log(p[1]) - digamma(p[0]);
+    c[2] = p[0] / p[1];
   }
-  static void slopes(double x, const double* p, double* by) {
+  static double log_density(double x, const double* p, const double* c) {
+    return c[0] + (p[0] - 1) * std::log(x) - p[1] * x;
+  }
+  static void slopes(double x, const double* p, const double* c, double* by) {
     by[0] = (p[0] - 1) / x - p[1];
-    by[1] = std::log(p[1]) + std::log(x) - digamma(p[0]);
-    by[2] = p[0] / p[1] - x;
+    by[1] = c[1] + std::log(x);
+    by[2] = c[2] - x;
   }
 };
 
@@ -73,11 +91,15 @@ struct Exponential {
   static constexpr const char* kName = "exponential";
   static constexpr const char* kDoc = "that of the exponential distribution with rate lam";
   static constexpr const char* kParams[] = {"lam"};
-  static double density(double x, const double* p) { return p[0] * std::exp(-p[0] * x); }
-  static double log_density(double x, const double* p) { return std::log(p[0]) - p[0] * x; }
-  static void slopes(double x, const double* p, double* by) {
+  static void constants(const double* p, double* c) {
+    c[0] = std::log(p[0]);
+    c[1] = 1 / p[0];
+  }
+  static double density(double x, const double* p, const double*) { return p[0] * std::exp(-p[0] * x); }
+  static double log_density(double x, const double* p, const double* c) { return c[0] - p[0] * x; }
+  static void slopes(double x, const double* p, const double* c, double* by) {
     by[0] = -p[0];
-    by[1] = 1 / p[0] - x;
+    by[1] = c[1] - x;
   }
 };
 
@@ -85,16 +107,24 @@ struct Poisson {
   static constexpr const char* kName = "poisson";
   static constexpr const char* kDoc = "the probability under a Poisson distribution with mean lam";
   static constexpr const char* kParams[] = {"lam"};
-  static double log_density(double x, const double* p) { return x * std::log(p[0]) - gammaln(x + 1) - p[0]; }
-  static void slopes(double x, const double* p, double* by) {
+  static void constants(const double* p, double* c) {
+    c[0] = std::log(p[0]);
+    c[1] = 1 / p[0];
+  }
+  static double log_density(double x, const double* p, const double* c) { return x * c[0] - gammaln(x + 1) - p[0]; }
+  static void slopes(double x, const double*, const double* c, double* by) {
     by[0] = 0;
-    by[1] = x / p[0] - 1;
+    by[1] = x * c[1] - 1;
   }
 };
 
-// Failures before success number k.
-double log_negative_binomial(double x, double k, double success, double failure) {
-  return gammaln(x + k) - gammaln(x + 1) - gammaln(k) + k * std::log(success) + x * std::log(failure);
+// Failures before success number k. c: what of it does not depend on x, and the logarithm of a failure's probability.
+void negative_binomial_constants(double k, double success, double failure, double* c) {
+  c[0] = k * std::log(success) - gammaln(k);
+  c[1] = std::log(failure);
+}
+double log_negative_binomial(double x, double k, const double* c) {
+  return gammaln(x + k) - gammaln(x + 1) + c[0] + x * c[1];
 }
 
 struct NegativeBinomial {
@@ -102,10 +132,14 @@ struct NegativeBinomial {
   static constexpr const char* kDoc =
       "the probability of so many failures before success number k, each try succeeding with probability p";
   static constexpr const char* kParams[] = {"k", "p"};
-  static double log_density(double x, const double* p) { return log_negative_binomial(x, p[0], p[1], 1 - p[1]); }
-  static void slopes(double x, const double* p, double* by) {
+  static void constants(const double* p, double* c) {
+    negative_binomial_constants(p[0], p[1], 1 - p[1], c);
+    c[2] = std::log(p[1]) - digamma(p[0]);
+  }
+  static double log_density(double x, const double* p, const double* c) { return log_negative_binomial(x, p[0], c); }
+  static void slopes(double x, const double* p, const double* c, double* by) {
     by[0] = 0;
-    by[1] = digamma(x + p[0]) - digamma(p[0]) + std::log(p[1]);
+    by[1] = digamma(x + p[0]) + c[2];
     by[2] = p[0] / p[1] - x / (1 - p[1]);
   }
 };
@@ -117,15 +151,18 @@ struct GeneralizedNegativeBinomial {
       "the probability under a negative binomial distribution with mean mu and dispersion "
       "alpha";
   static constexpr const char* kParams[] = {"mu", "alpha"};
-  static double log_density(double x, const double* p) {
-    const double scaled = p[0] * p[1];
-    return log_negative_binomial(x, 1 / p[1], 1 / (1 + scaled), scaled / (1 + scaled));
+  static void constants(const double* p, double* c) {
+    const double k = 1 / p[1], scaled = p[0] * p[1];
+    negative_binomial_constants(k, 1 / (1 + scaled), scaled / (1 + scaled), c);
+    c[2] = k;
+    c[3] = digamma(k) + std::log(1 + scaled);
   }
-  static void slopes(double x, const double* p, double* by) {
-    const double mu = p[0], alpha = p[1], k = 1 / alpha, spread = 1 + mu * alpha;
+  static double log_density(double x, const double*, const double* c) { return log_negative_binomial(x, c[2], c); }
+  static void slopes(double x, const double* p, const double* c, double* by) {
+    const double mu = p[0], alpha = p[1], k = c[2], spread = 1 + mu * alpha;
     by[0] = 0;
     by[1] = x / mu - (x * alpha + 1) / spread;
-    const double by_k = digamma(x + k) - digamma(k) - std::log(spread);
+    const double by_k = digamma(x + k) - c[3];
     by[2] = -by_k * k * k + x / alpha - (x + k) * mu / spread;
   }
 };
@@ -134,9 +171,9 @@ template <class D>
 constexpr int kCount = static_cast<int>(std::size(D::kParams));
 
 template <class D>
-double density(double x, const double* p) {
-  if constexpr (requires { D::density(x, p); }) return D::density(x, p);
-  return std::exp(D::log_density(x, p));
+double density(double x, const double* p, const double* c) {
+  if constexpr (requires { D::density(x, p, c); }) return D::density(x, p, c);
+  return std::exp(D::log_density(x, p, c));
 }
 
 // Parameters have one number for each leading index of the samples.
@@ -169,6 +206,16 @@ void gather(const KernelCall& c, int first, int64_t set, double* to) {
   for (int k = 0; k < N; ++k) to[k] = static_cast<double>(static_cast<const T*>(c.in[first + k])[set]);
 }
 
+// Of n samples with the same parameters.
+template <class D, typename T>
+void densities(const T* x, int64_t n, bool log, const double* p, const double* c, T* out) {
+  if (log) {
+    for (int64_t i = 0; i < n; ++i) out[i] = static_cast<T>(D::log_density(static_cast<double>(x[i]), p, c));
+  } else {
+    for (int64_t i = 0; i < n; ++i) out[i] = static_cast<T>(density<D>(static_cast<double>(x[i]), p, c));
+  }
+}
+
 template <class D>
 Prepared prepare(const PrepareArgs& args) {
   const int64_t sets = args.in[1].shape.size(), each = sets ? args.in[0].shape.size() / sets : 0;
@@ -177,11 +224,13 @@ Prepared prepare(const PrepareArgs& args) {
     return make_kernel(
         [=](const KernelCall& c) {
           cpu::parallel_for(sets * each, 1024, [&](int64_t begin, int64_t end) {
-            double p[kCount<D>];
-            for (int64_t i = begin; i < end; ++i) {
-              if (i == begin || i % each == 0) gather<kCount<D>, T>(c, 1, i / each, p);
-              const double x = static_cast<double>(static_cast<const T*>(c.in[0])[i]);
-              static_cast<T*>(c.out[0])[i] = static_cast<T>(log ? D::log_density(x, p) : density<D>(x, p));
+            double p[kCount<D>], constants[kConstants] = {};
+            for (int64_t i = begin, stop; i < end; i = stop) {
+              stop = std::min(end, (i / each + 1) * each);
+              gather<kCount<D>, T>(c, 1, i / each, p);
+              D::constants(p, constants);
+              densities<D>(static_cast<const T*>(c.in[0]) + i, stop - i, log, p, constants,
+                           static_cast<T*>(c.out[0]) + i);
             }
           });
         },
@@ -198,13 +247,14 @@ Prepared prepare_backward(const PrepareArgs& args) {
     return make_kernel(
         [=](const KernelCall& c) {
           linalg::each_matrix(sets, each * 100, [&](int64_t set) {
-            double p[kCount<D>], by[kCount<D> + 1], sum[kCount<D>] = {};
+            double p[kCount<D>], constants[kConstants] = {}, by[kCount<D> + 1], sum[kCount<D>] = {};
             gather<kCount<D>, T>(c, 2, set, p);
+            D::constants(p, constants);
             for (int64_t i = set * each; i < (set + 1) * each; ++i) {
               const double x = static_cast<double>(static_cast<const T*>(c.in[1])[i]);
               const double head = static_cast<double>(static_cast<const T*>(c.in[0])[i]);
-              D::slopes(x, p, by);
-              const double factor = log ? head : head * density<D>(x, p);
+              D::slopes(x, p, constants, by);
+              const double factor = log ? head : head * density<D>(x, p, constants);
               if (c.out[0]) static_cast<T*>(c.out[0])[i] = static_cast<T>(factor * by[0]);
               for (int k = 0; k < kCount<D>; ++k) sum[k] += factor * by[k + 1];
             }

@@ -44,7 +44,6 @@ struct Normal {
   static constexpr int kCount = 2;
   static constexpr int kCost = 25;
   static void check(double, double scale) { need(scale > 0, "scale (standard deviation) must be positive", scale); }
-  static double draw(WordSource& s, double loc, double scale) { return loc + scale * draw_normal(s); }
 };
 
 struct Gamma {
@@ -199,6 +198,24 @@ void fill_range(const random::Stream& stream, int64_t begin, int64_t end, double
   }
 }
 
+// Numbers [begin, end) of type T with one set of parameters. Normal numbers come in pairs: two neighbours share a
+// position of the stream.
+template <class D, typename T>
+void draw_range(const random::Stream& stream, int64_t begin, int64_t end, double a, double b, T* out) {
+  if constexpr (std::is_same_v<D, Normal>) {
+    for (int64_t i = begin; i < end;) {
+      const auto [first, second] = random::normal_double(stream.at(static_cast<uint64_t>(i / 2)));
+      if (i % 2 == 0) out[i++] = static_cast<T>(a + b * first);
+      if (i < end) out[i++] = static_cast<T>(a + b * second);
+    }
+  } else {
+    for (int64_t i = begin; i < end; ++i) {
+      WordSource source(stream, static_cast<uint64_t>(i));
+      out[i] = static_cast<T>(D::draw(source, a, b));
+    }
+  }
+}
+
 template <class D>
 void draw_all(const random::Stream& stream, DType dtype, int64_t n, double a, double b, void* out) {
   dispatch_float(dtype, [&](auto tag) {
@@ -209,12 +226,7 @@ void draw_all(const random::Stream& stream, DType dtype, int64_t n, double a, do
         fill_range<D>(stream, begin * 64, std::min(end * 64, n), a, b, target);
       });
     } else {
-      cpu::parallel_for(n, 1024, [=](int64_t begin, int64_t end) {
-        for (int64_t i = begin; i < end; ++i) {
-          WordSource source(stream, static_cast<uint64_t>(i));
-          target[i] = static_cast<T>(D::draw(source, a, b));
-        }
-      });
+      cpu::parallel_for(n, 1024, [=](int64_t begin, int64_t end) { draw_range<D>(stream, begin, end, a, b, target); });
     }
   });
 }
@@ -250,9 +262,10 @@ Prepared prepare_sample(const PrepareArgs& args) {
             using T = typename decltype(out_tag)::type;
             T* target = static_cast<T*>(c.out[0]);
             cpu::parallel_for(n, 1024, [=, &c](int64_t begin, int64_t end) {
-              for (int64_t i = begin; i < end; ++i) {
-                WordSource source(c.random, static_cast<uint64_t>(i));
-                target[i] = static_cast<T>(D::draw(source, a[i / each], b[i / each]));
+              while (begin < end) {
+                const int64_t set = begin / each, stop = std::min(end, (set + 1) * each);
+                draw_range<D>(c.random, begin, stop, a[set], b[set], target);
+                begin = stop;
               }
             });
           });
@@ -399,10 +412,13 @@ Prepared prepare_randint(const PrepareArgs& args) {
           using T = typename decltype(tag)::type;
           T* out = static_cast<T*>(c.out[0]);
           cpu::parallel_for(n, 4096, [=, low = p.low, &c](int64_t begin, int64_t end) {
-            for (int64_t i = begin; i < end; ++i) {
-              const random::Words w = c.random.at(static_cast<uint64_t>(i));
-              out[i] =
-                  convert<T>(static_cast<int64_t>(static_cast<uint64_t>(low) + random::below(span, w.v[0], w.v[1])));
+            for (int64_t i = begin; i < end;) {  // two neighbours share a position
+              const random::Words w = c.random.at(static_cast<uint64_t>(i / 2));
+              const auto put = [&](uint32_t lo, uint32_t hi) {
+                out[i++] = convert<T>(static_cast<int64_t>(static_cast<uint64_t>(low) + random::below(span, lo, hi)));
+              };
+              if (i % 2 == 0) put(w.v[0], w.v[1]);
+              if (i < end) put(w.v[2], w.v[3]);
             }
           });
         });
