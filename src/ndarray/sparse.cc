@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstring>
 #include <memory>
+#include <numeric>
 #include <utility>
 #include <vector>
 
@@ -121,15 +122,20 @@ void same_kind(const SparseParts& a, const SparseParts& b, const char* what) {
 }
 
 // Whether any of n elements differs from zero. -0.0 counts as zero.
+template <typename T>
+bool is_nonzero(T x) {
+  if constexpr (std::is_same_v<T, bool>)
+    return x;
+  else if constexpr (std::is_arithmetic_v<T>)
+    return x != T(0);
+  else
+    return static_cast<float>(x) != 0.0f;
+}
+
 bool any_nonzero(const void* data, DType dtype, int64_t n) {
   return dispatch(dtype, [&]<typename T>(TypeTag<T>) {
     const T* p = static_cast<const T*>(data);
-    return std::any_of(p, p + n, [](T x) {
-      if constexpr (std::is_same_v<T, bool>)
-        return x;
-      else
-        return static_cast<double>(x) != 0.0;
-    });
+    return std::any_of(p, p + n, [](T x) { return is_nonzero(x); });
   });
 }
 
@@ -155,20 +161,33 @@ void rows_from_dense(SparseParts& target, const void* source, DType dtype) {
 
 void elements_from_dense(SparseParts& target, const void* source, DType dtype) {
   const int64_t rows = target.rows(), columns = target.shape()[1];
-  std::vector<int64_t> positions;
-  target.indptr()[0] = 0;
-  for (int64_t r = 0; r < rows; ++r) {
-    for (int64_t c = 0; c < columns; ++c) {
-      if (any_nonzero(at(source, r * columns + c, dtype), dtype, 1)) positions.push_back(r * columns + c);
-    }
-    target.indptr()[r + 1] = static_cast<int64_t>(positions.size());
-  }
-  target.resize(static_cast<int64_t>(positions.size()));
-  for (size_t k = 0; k < positions.size(); ++k) {
-    target.indices()[k] = positions[k] % columns;
-    copy::convert(at(target.values(), static_cast<int64_t>(k), target.dtype()), target.dtype(),
-                  at(source, positions[k], dtype), dtype, 1);
-  }
+  int64_t* start = target.indptr();
+  const int64_t grain = grain_of(columns * size_of(dtype));
+  dispatch(dtype, [&]<typename T>(TypeTag<T>) {
+    const T* from = static_cast<const T*>(source);
+    cpu::parallel_for(rows, grain, [=](int64_t begin, int64_t end) {
+      for (int64_t r = begin; r < end; ++r) {
+        int64_t n = 0;
+        for (int64_t c = 0; c < columns; ++c) n += is_nonzero(from[r * columns + c]);
+        start[r + 1] = n;
+      }
+    });
+    start[0] = 0;
+    std::partial_sum(start, start + rows + 1, start);
+    target.resize(start[rows]);
+    cpu::parallel_for(rows, grain, [&](int64_t begin, int64_t end) {
+      for (int64_t r = begin; r < end; ++r) {
+        int64_t* to = target.indices() + start[r];
+        for (int64_t c = 0; c < columns; ++c) {
+          if (is_nonzero(from[r * columns + c])) *to++ = c;
+        }
+        for (int64_t k = start[r]; k < start[r + 1]; ++k) {
+          copy::convert(at(target.values(), k, target.dtype()), target.dtype(),
+                        from + r * columns + target.indices()[k], dtype, 1);
+        }
+      }
+    });
+  });
 }
 
 // Calls visit(element in the dense array, first stored element, count) for every stored run.

@@ -12,19 +12,6 @@
 namespace mxnet {
 namespace {
 
-struct NormParams {
-  int ord = 2;
-  std::optional<Shape> axis;
-  std::optional<DType> out_dtype;
-  bool keepdims = false;
-  static void declare(ParamSchemaOf<NormParams>& s) {
-    s.field("ord", &NormParams::ord, "1: sum of absolute values; 2: root of the sum of squares.").range(1, 2);
-    s.field("axis", &NormParams::axis, "Axes to reduce; all if None.");
-    s.field("out_dtype", &NormParams::out_dtype, "The dtype of the output; that of data if None.");
-    s.field("keepdims", &NormParams::keepdims, "Leaves reduced axes in the result as axes of size one.");
-  }
-};
-
 // One reduction: what is combined, how, and the gradient of data as a formula over (head, data, output, count), where
 // head and output are spread over the reduced axes and count is how many elements make one result.
 struct ReduceDef {

@@ -342,6 +342,11 @@ def _sorted_columns(data, indices, indptr):
     """Elements in ascending order of their columns within each row; as they are if indptr is not one."""
     if indptr[0] != 0 or indptr[-1] != len(data) or (np.diff(indptr) < 0).any():
         return data, indices
+    rising = indices[1:] > indices[:-1]
+    starts = indptr[1:-1]
+    rising[starts[(starts > 0) & (starts < len(indices))] - 1] = True
+    if rising.all():
+        return data, indices
     order = np.lexsort((indices, np.repeat(np.arange(len(indptr) - 1), np.diff(indptr))))
     return data[order], indices[order]
 

@@ -167,36 +167,104 @@ void merge(const int64_t* ia, int64_t a, int64_t a_end, const int64_t* ib, int64
   }
 }
 
+// How many indices merge gives. Without branches on which side is next: that cannot be predicted.
+template <bool kBoth>
+int64_t merged_count(const int64_t* ia, int64_t a, int64_t a_end, const int64_t* ib, int64_t b, int64_t b_end) {
+  int64_t both = 0;
+  const int64_t all = (a_end - a) + (b_end - b);
+  while (a < a_end && b < b_end) {
+    const int64_t x = ia[a], y = ib[b];
+    both += x == y;
+    a += x <= y;
+    b += y <= x;
+  }
+  return kBoth ? both : all - both;
+}
+
+// One line of elements: the sums or differences from position `k` of the result on.
+template <typename T, typename Op>
+void merge_elements(const SparseParts& a, int64_t i, int64_t i_end, const SparseParts& b, int64_t j, int64_t j_end,
+                    int64_t* indices, T* to, Op op) {
+  const int64_t *ia = a.indices(), *ib = b.indices();
+  const auto *va = static_cast<const T*>(a.values()), *vb = static_cast<const T*>(b.values());
+  while (i < i_end && j < j_end) {
+    const int64_t x = ia[i], y = ib[j];
+    const T left[2] = {T(0), va[i]}, right[2] = {T(0), vb[j]};
+    *indices++ = std::min(x, y);
+    *to++ = op(left[x <= y], right[y <= x]);
+    i += x <= y;
+    j += y <= x;
+  }
+  for (; i < i_end; ++i) *indices++ = ia[i], *to++ = op(va[i], T(0));
+  for (; j < j_end; ++j) *indices++ = ib[j], *to++ = op(T(0), vb[j]);
+}
+
+// Rows of row_sparse arrays: where each of the result comes from is found first, then the team computes them.
+template <typename T, bool kBoth, typename Op>
+void combine_rows(const SparseParts& a, const SparseParts& b, SparseParts& out, Op op) {
+  struct Origin {
+    int64_t a, b;  // -1: that side has no such row
+  };
+  std::vector<Origin> origins;
+  origins.reserve(static_cast<size_t>(kBoth ? std::min(a.count(), b.count()) : a.count() + b.count()));
+  merge<kBoth>(a.indices(), 0, a.count(), b.indices(), 0, b.count(),
+               [&](int64_t i, int64_t j) { origins.push_back({i, j}); });
+  out.resize(static_cast<int64_t>(origins.size()));
+  const int64_t width = a.width();
+  const auto *va = static_cast<const T*>(a.values()), *vb = static_cast<const T*>(b.values());
+  auto* values = static_cast<T*>(out.values());
+  cpu::parallel_for(out.count(), std::max<int64_t>(1, 16384 / std::max<int64_t>(1, width)),
+                    [&](int64_t begin, int64_t end) {
+                      for (int64_t k = begin; k < end; ++k) {
+                        const Origin from = origins[static_cast<size_t>(k)];
+                        const T *x = va + from.a * width, *y = vb + from.b * width;
+                        T* to = values + k * width;
+                        out.indices()[k] = from.a >= 0 ? a.indices()[from.a] : b.indices()[from.b];
+                        if (from.a < 0)
+                          for (int64_t w = 0; w < width; ++w) to[w] = op(T(0), y[w]);
+                        else if (from.b < 0)
+                          for (int64_t w = 0; w < width; ++w) to[w] = op(x[w], T(0));
+                        else
+                          for (int64_t w = 0; w < width; ++w) to[w] = op(x[w], y[w]);
+                      }
+                    });
+}
+
 // out = op(a, b), where op(0, 0) is 0 (kBoth: op(x, 0) and op(0, x) too).
 template <typename T, bool kBoth, typename Op>
 void combine(const SparseParts& a, const SparseParts& b, SparseParts& out, Op op) {
+  if (a.storage() == StorageType::row_sparse) return combine_rows<T, kBoth>(a, b, out, op);
   const Lines la(a), lb(b);
   const int64_t *ia = a.indices(), *ib = b.indices();
   std::vector<int64_t> start(static_cast<size_t>(la.count) + 1);
   const int64_t grain = std::max<int64_t>(1, 4096 / (1 + (a.count() + b.count()) / std::max<int64_t>(1, la.count)));
   cpu::parallel_for(la.count, grain, [&](int64_t begin, int64_t end) {
     for (int64_t l = begin; l < end; ++l) {
-      int64_t n = 0;
-      merge<kBoth>(ia, la.begin(l), la.end(l), ib, lb.begin(l), lb.end(l), [&](int64_t, int64_t) { ++n; });
-      start[static_cast<size_t>(l) + 1] = n;
+      start[static_cast<size_t>(l) + 1] = merged_count<kBoth>(ia, la.begin(l), la.end(l), ib, lb.begin(l), lb.end(l));
     }
   });
   std::partial_sum(start.begin(), start.end(), start.begin());
   out.resize(start.back());
-  if (la.csr) std::copy(start.begin(), start.end(), out.indptr());
-  const int64_t width = a.width();
+  std::copy(start.begin(), start.end(), out.indptr());
   const auto *va = static_cast<const T*>(a.values()), *vb = static_cast<const T*>(b.values());
   auto* to = static_cast<T*>(out.values());
   cpu::parallel_for(la.count, grain, [&](int64_t begin, int64_t end) {
     for (int64_t l = begin; l < end; ++l) {
       int64_t k = start[static_cast<size_t>(l)];
-      merge<kBoth>(ia, la.begin(l), la.end(l), ib, lb.begin(l), lb.end(l), [&](int64_t i, int64_t j) {
-        out.indices()[k] = i >= 0 ? ia[i] : ib[j];
-        for (int64_t w = 0; w < width; ++w) {
-          to[k * width + w] = op(i >= 0 ? va[i * width + w] : T(0), j >= 0 ? vb[j * width + w] : T(0));
+      if constexpr (!kBoth) {
+        merge_elements<T>(a, la.begin(l), la.end(l), b, lb.begin(l), lb.end(l), out.indices() + k, to + k, op);
+        continue;
+      }
+      int64_t i = la.begin(l), j = lb.begin(l);
+      while (i < la.end(l) && j < lb.end(l)) {
+        const int64_t x = ia[i], y = ib[j];
+        if (x == y) [[unlikely]] {
+          out.indices()[k] = x;
+          to[k++] = op(va[i], vb[j]);
         }
-        ++k;
-      });
+        i += x <= y;
+        j += y <= x;
+      }
     }
   });
 }

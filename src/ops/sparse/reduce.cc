@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Sums and means of csr matrices, over rows, columns or all elements.
+// Sums and means of csr matrices, over rows, columns or all elements; norms of all elements of sparse arrays.
 #include <algorithm>
+#include <cmath>
+#include <numeric>
 #include <vector>
 
 #include "backend/cpu/parallel.h"
@@ -52,6 +54,47 @@ Prepared prepare_sum(const PrepareArgs& args) {
   });
 }
 
+// Of all elements: those that are kept.
+bool infer_norm(const Params& params, std::span<const TensorSpec> in, std::span<TensorSpec> out) {
+  const auto& axis = params.as<NormParams>().axis;
+  if (!is_float(in[0].dtype) || (axis && axis->rank() > 0)) return false;
+  if (out[0].storage == StorageType::unset) out[0].storage = StorageType::dense;
+  return out[0].storage == StorageType::dense;
+}
+
+template <bool kSquares, typename T>
+double sum_of_sizes(const T* values, int64_t n) {
+  using A = accumulate_t<T>;
+  constexpr int64_t kBlock = 1024, kPiece = 32 * kBlock;  // summed in A; in double, by one thread
+  std::vector<double> pieces(static_cast<size_t>((n + kPiece - 1) / kPiece));
+  cpu::parallel_for(static_cast<int64_t>(pieces.size()), 1, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin * kPiece; i < std::min(n, end * kPiece); i += kBlock) {
+      A sum = 0;
+      const int64_t stop = std::min(n, i + kBlock);
+#pragma omp simd reduction(+ : sum)
+      for (int64_t k = i; k < stop; ++k) sum += kSquares ? A(values[k]) * A(values[k]) : std::abs(A(values[k]));
+      pieces[static_cast<size_t>(i / kPiece)] += static_cast<double>(sum);
+    }
+  });
+  return std::accumulate(pieces.begin(), pieces.end(), 0.0);
+}
+
+Prepared prepare_norm(const PrepareArgs& args) {
+  const bool squares = args.as<NormParams>().ord == 2;
+  return dispatch_float(args.in[0].dtype, [&]<typename T>(TypeTag<T>) -> Prepared {
+    return make_kernel(
+        [squares, dtype = args.out[0].dtype](const KernelCall& c) {
+          const auto& a = *static_cast<const SparseParts*>(c.in[0]);
+          const auto* values = static_cast<const T*>(a.values());
+          const int64_t n = a.count() * a.width();
+          const double norm = squares ? std::sqrt(sum_of_sizes<true>(values, n)) : sum_of_sizes<false>(values, n);
+          dispatch(dtype, [&]<typename Out>(TypeTag<Out>) { *static_cast<Out*>(c.out[0]) = convert<Out>(norm); });
+        },
+        Kernel::kUnknownCost);
+  });
+}
+
+const RegisterSparse norm_form{"norm", {infer_norm, {{"elements", prepare_norm}}}};
 const RegisterSparse sum_form{"sum", {infer_sum, {{"elements", prepare_sum<false>}}}};
 const RegisterSparse mean_form{"mean", {infer_sum, {{"elements", prepare_sum<true>}}}};
 

@@ -310,3 +310,24 @@ def test_dense_gradient_of_a_csr_operand(transpose, columns):
     np.testing.assert_allclose(out.asnumpy(), (a.T if transpose else a) @ b, rtol=1e-4, atol=1e-4)
     np.testing.assert_allclose(data.grad.asnumpy(), b @ head.T if transpose else head @ b.T, rtol=1e-4, atol=1e-4)
     np.testing.assert_allclose(weight.grad.asnumpy(), (a if transpose else a.T) @ head, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("stype", ["csr", "row_sparse"])
+@pytest.mark.parametrize("order", [1, 2])
+def test_norm_of_all_elements(stype, order):
+    wide = np.where(RNG.random((300, 250)) < 0.5, RNG.standard_normal((300, 250)), 0).astype("float32")
+    for values in (DENSE, wide, np.zeros((3, 2), "float32")):
+        expected = np.abs(values).sum() if order == 1 else np.sqrt(np.square(values.astype("float64")).sum())
+        check(nd.norm(make(values, stype), ord=order), "default", [expected])
+        assert nd.norm(make(values, stype), ord=order, keepdims=True).shape == (1, 1)
+
+
+@pytest.mark.parametrize("stype", ["csr", "row_sparse"])
+def test_sums_where_one_side_ends_first(stype):
+    left, right = np.zeros((6, 9), "float32"), np.zeros((6, 9), "float32")
+    left[1, :4], right[1, 2:] = 1, 2
+    left[3], right[5, 8] = 3, 4
+    for op in (np.add, np.subtract, np.multiply):
+        name = {"add": "elemwise_add", "subtract": "elemwise_sub", "multiply": "elemwise_mul"}[op.__name__]
+        for a, b in ((left, right), (right, left)):
+            check(getattr(nd, name)(make(a, stype), make(b, stype)), stype, op(a, b))
