@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // _cvcopyMakeBorder: an image with a border around it.
+#include <algorithm>
 #include <vector>
 
 #include "backend/cpu/parallel.h"
@@ -72,7 +73,7 @@ Prepared prepare_border(const PrepareArgs& args) {
   std::vector<double> values = p.values;
   if (values.empty()) values.assign(static_cast<size_t>(from.channels), p.value);
   return make_kernel(
-      [=, dtype = args.in[0].dtype](const KernelCall& c) {
+      [=, left = from.width > 0 ? p.left : -1, dtype = args.in[0].dtype](const KernelCall& c) {
         dispatch_numbers(dtype, [&](auto tag) {
           using T = typename decltype(tag)::type;
           const T* in = static_cast<const T*>(c.in[0]);
@@ -82,6 +83,11 @@ Prepared prepare_border(const PrepareArgs& args) {
             for (int64_t y = begin; y < end; ++y) {
               const int64_t row = rows[static_cast<size_t>(y)];
               for (int64_t x = 0; x < to.width; ++x) {
+                if (x == left && row >= 0) {  // the image's own columns
+                  std::copy_n(in + row * from.row(), from.row(), out + y * to.row() + left * to.channels);
+                  x += from.width - 1;
+                  continue;
+                }
                 const int64_t column = columns[static_cast<size_t>(x)];
                 const bool inside = row >= 0 && column >= 0;
                 const T* pixel = in + (row * from.width + column) * from.channels;

@@ -27,7 +27,9 @@ Color<T> luma(const T* pixel, int64_t channels) {
 
 template <typename T>
 void scale(const T* in, T* out, int64_t n, Color<T> factor, Color<T> shift) {
-  for (int64_t i = 0; i < n; ++i) out[i] = to_pixel<T>(static_cast<Color<T>>(in[i]) * factor + shift);
+  cpu::parallel_for(n, 1 << 16, [=](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) out[i] = to_pixel<T>(static_cast<Color<T>>(in[i]) * factor + shift);
+  });
 }
 
 template <typename T>
