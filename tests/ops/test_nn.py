@@ -435,7 +435,8 @@ def test_lrn_of_any_number_of_positions(shape, size, beta):
     x, head = rng.standard_normal(shape), rng.standard_normal(shape)
     near = np.abs(np.subtract.outer(np.arange(shape[1]), np.arange(shape[1]))) <= size // 2
     base = 2 + 0.1 / size * np.einsum("cd,ndhw->nchw", near, x * x)
-    slope = head * base**-beta - 0.2 * beta / size * x * np.einsum("cd,ndhw->nchw", near, head * x * base ** (-beta - 1))
+    shared = np.einsum("cd,ndhw->nchw", near, head * x * base ** (-beta - 1))
+    slope = head * base**-beta - 0.2 * beta / size * x * shared
     data = nd.array(x)
     data.attach_grad()
     with autograd.record():
