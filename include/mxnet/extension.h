@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Extensions: shared libraries with operators and graph passes, loaded at run time by mx.library.load(path).
+ * Extensions: shared libraries with operators, graph passes and partitioners, loaded at run time by
+ * mx.library.load(path).
  *
  * An extension exports one function, mxnet_extension, that returns a table which lives as long as the library. The
  * interface is plain C, so an extension need not be built with the compiler, or the standard library, of the framework.
@@ -20,7 +21,7 @@ extern "C" {
 #endif
 
 #ifndef MX_EXTENSION_VERSION
-#define MX_EXTENSION_VERSION 1
+#define MX_EXTENSION_VERSION 2
 #endif
 #define MX_EXTENSION_MAX_RANK 32
 
@@ -68,13 +69,55 @@ typedef struct {
   void (*release)(char* result);
 } MXExtPass;
 
+/* A graph as partitioners see it: nodes in topological order, each after what it reads. Valid during the call. */
 typedef struct {
-  int32_t version; /* MX_EXTENSION_VERSION */
+  int32_t node;  /* position in `nodes` */
+  int32_t index; /* which of its outputs */
+} MXExtEntry;
+
+typedef struct {
+  const char* op; /* "null" for a variable */
+  const char* name;
+  MXExtAttrs attrs; /* parameters of the operator and attributes of the user, as text */
+  int32_t num_inputs;
+  const MXExtEntry* inputs;
+} MXExtNode;
+
+typedef struct {
+  int32_t num_nodes;
+  const MXExtNode* nodes;
+  int32_t num_outputs;
+  const MXExtEntry* outputs;
+} MXExtGraph;
+
+/* A backend that takes parts of graphs over. Nodes that it supports and that are connected become subgraphs, such that
+ * nothing outside lies between two nodes of one; an operator of the extension runs each. The inputs of that operator
+ * are the variables of the subgraph in their order, its outputs those of the subgraph. Inputs are only read: an
+ * auxiliary state keeps its value. */
+typedef struct {
+  const char* name; /* the backend: what Symbol.optimize_for takes */
+  /* Sets supported[i] to 1 for each node of `graph` that the backend runs; all are 0 before. */
+  int (*supported)(const MXExtAttrs* options, const MXExtGraph* graph, int32_t* supported);
+  /* Sets *accepted, which is 1 before, to 0 for a subgraph that is better left as it was. Null: all are accepted. */
+  int (*accept)(const MXExtAttrs* options, const MXExtGraph* subgraph, int32_t* accepted);
+  /* Makes what runs a subgraph, once for each place where it is bound; `options` are those of optimize_for. */
+  int (*create)(const MXExtAttrs* options, const MXExtGraph* subgraph, void** state);
+  void (*destroy)(void* state); /* may be null */
+  int (*forward)(void* state, int is_train, const MXExtArray* in, const MXExtArray* out);
+  /* Writes the gradients of the inputs. Null: subgraphs have no gradient. */
+  int (*backward)(void* state, const MXExtArray* out_grad, const MXExtArray* in, const MXExtArray* out,
+                  const MXExtArray* in_grad);
+} MXExtPartitioner;
+
+typedef struct {
+  int32_t version; /* MX_EXTENSION_VERSION; tables of version 1, which end before num_partitioners, are read too */
   int32_t num_ops;
   const MXExtOp* ops;
   int32_t num_passes;
   const MXExtPass* passes;
   const char* (*last_error)(void); /* of this thread; may be null */
+  int32_t num_partitioners;
+  const MXExtPartitioner* partitioners;
 } MXExtTable;
 
 #if defined(_WIN32)

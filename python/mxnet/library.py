@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Extensions: shared libraries with operators and graph passes (see `include/mxnet/extension.h`)."""
+"""Extensions: shared libraries with operators, graph passes and partitioners (see `include/mxnet/extension.h`)."""
 from __future__ import annotations
 
 import ctypes
+import json
 import logging
 import os
 
@@ -12,13 +13,14 @@ from ._core.errors import MXNetError
 
 __all__ = ["load"]
 
-_VERSION = 1
+_VERSIONS = (1, 2)
 _MAX_RANK = 32
 _DTYPES = {"float32": 0, "float64": 1, "float16": 2, "uint8": 3, "int32": 4, "int8": 5, "int64": 6, "bool": 7}
 _DTYPE_NAMES = {number: name for name, number in _DTYPES.items()}
 
-#: Passes of all loaded extensions by name.
+#: Passes and partitioners of all loaded extensions by name.
 _passes = {}
+_partitioners = {}
 _loaded = {}
 
 
@@ -75,9 +77,45 @@ class _Pass(ctypes.Structure):
     _fields_ = [("name", ctypes.c_char_p), ("run", _Run), ("release", _Release)]
 
 
+class _Entry(ctypes.Structure):
+    _fields_ = [("node", ctypes.c_int32), ("index", ctypes.c_int32)]
+
+
+class _Node(ctypes.Structure):
+    _fields_ = [("op", ctypes.c_char_p), ("name", ctypes.c_char_p), ("attrs", _Attrs), ("num_inputs", ctypes.c_int32),
+                ("inputs", _P(_Entry))]
+
+
+class _Graph(ctypes.Structure):
+    _fields_ = [("num_nodes", ctypes.c_int32), ("nodes", _P(_Node)), ("num_outputs", ctypes.c_int32),
+                ("outputs", _P(_Entry))]
+
+    @staticmethod
+    def of(graph):
+        """From the contents of a symbol file."""
+        def entries(listed):
+            return (_Entry * max(len(listed), 1))(*(_Entry(entry[0], entry[1]) for entry in listed))
+
+        nodes = [_Node(node["op"].encode(), node["name"].encode(), _Attrs.of(node.get("attrs", {})),
+                       len(node["inputs"]), entries(node["inputs"])) for node in graph["nodes"]]
+        return _Graph(len(nodes), (_Node * max(len(nodes), 1))(*nodes), len(graph["heads"]), entries(graph["heads"]))
+
+
+_Supported = ctypes.CFUNCTYPE(ctypes.c_int, _P(_Attrs), _P(_Graph), _P(ctypes.c_int32))
+_Create = ctypes.CFUNCTYPE(ctypes.c_int, _P(_Attrs), _P(_Graph), _P(ctypes.c_void_p))
+_RunForward = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_int, _P(_Array), _P(_Array))
+_RunBackward = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, _P(_Array), _P(_Array), _P(_Array), _P(_Array))
+
+
+class _Partitioner(ctypes.Structure):
+    _fields_ = [("name", ctypes.c_char_p), ("supported", _Supported), ("accept", _Supported), ("create", _Create),
+                ("destroy", _Release), ("forward", _RunForward), ("backward", _RunBackward)]
+
+
 class _Table(ctypes.Structure):
     _fields_ = [("version", ctypes.c_int32), ("num_ops", ctypes.c_int32), ("ops", _P(_Op)),
-                ("num_passes", ctypes.c_int32), ("passes", _P(_Pass)), ("last_error", _LastError)]
+                ("num_passes", ctypes.c_int32), ("passes", _P(_Pass)), ("last_error", _LastError),
+                ("num_partitioners", ctypes.c_int32), ("partitioners", _P(_Partitioner))]
 
 
 class _Library:
@@ -92,12 +130,15 @@ class _Library:
             raise MXNetError(f"library.load: {path} is no extension: {error}") from None
         entry.restype = _P(_Table)
         table = entry()
-        if not table or table.contents.version != _VERSION:
+        if not table or table.contents.version not in _VERSIONS:
             version = table.contents.version if table else None
-            raise MXNetError(f"library.load: {path} is of version {version} of the interface, expected {_VERSION}")
+            raise MXNetError(f"library.load: {path} is of version {version} of the interface, expected one of "
+                             f"{_VERSIONS}")
         self._table = table.contents
         self.ops = [self._table.ops[i] for i in range(self._table.num_ops)]
         self.passes = [self._table.passes[i] for i in range(self._table.num_passes)]
+        count = self._table.num_partitioners if self._table.version >= 2 else 0
+        self.partitioners = [self._table.partitioners[i] for i in range(count)]
 
     def check(self, what, code):
         """MXNetError with the extension's own text unless `code` is 0."""
@@ -215,8 +256,100 @@ def _symbol_name(hint):
     return NameManager.current.get(None, hint.lower())
 
 
+def _make_partition_prop(library, entry, name):
+    """The CustomOpProp class of the subgraphs that a partitioner took."""
+    from . import operator
+    from .symbol import load_json
+
+    class SubgraphOp(operator.CustomOp):
+        def __init__(self, subgraph, options):
+            self._state = ctypes.c_void_p()
+            self._made = False
+            library.check(name, entry.create(_Attrs.of(options), _Graph.of(json.loads(subgraph)),
+                                             ctypes.byref(self._state)))
+            self._made = True
+
+        def __del__(self):
+            if self._made and entry.destroy:
+                entry.destroy(self._state)
+
+        def forward(self, is_train, req, in_data, out_data, aux):
+            inputs, outputs = _Buffers([*in_data, *aux], True), _Buffers(out_data, False)
+            library.check(name, entry.forward(self._state, bool(is_train), inputs.table, outputs.table))
+            for target, request, value in zip(out_data, req, outputs.values):
+                self.assign(target, request, _array(value))
+
+        def backward(self, req, out_grad, in_data, out_data, in_grad, aux):
+            if not entry.backward:
+                raise MXNetError(f"{name}: the extension has no gradient for its subgraphs")
+            heads, inputs = _Buffers(out_grad, True), _Buffers([*in_data, *aux], True)
+            outputs, grads = _Buffers(out_data, True), _Buffers([*in_grad, *aux], False)
+            library.check(name, entry.backward(self._state, heads.table, inputs.table, outputs.table, grads.table))
+            for target, request, value in zip(in_grad, req, grads.values):
+                self.assign(target, request, _array(value))
+
+    class SubgraphProp(operator.CustomOpProp):
+        def __init__(self, subgraph, options):
+            super().__init__(need_top_grad=True)
+            self._text, self._options = subgraph, json.loads(options)
+            self._symbol = load_json(subgraph)
+            self._states = self._symbol.list_auxiliary_states()
+            self._names = self._symbol.list_arguments()
+
+        def list_arguments(self):
+            return self._names
+
+        def list_auxiliary_states(self):
+            return self._states
+
+        def list_outputs(self):
+            count = len(self._symbol.list_outputs())
+            return ["output"] if count == 1 else [f"output{i}" for i in range(count)]
+
+        def infer_shape(self, in_shape):
+            known = {key: shape for key, shape in zip([*self._names, *self._states], in_shape) if shape}
+            return self._symbol.infer_shape_partial(**known)
+
+        def infer_type(self, in_type):
+            known = {key: kind for key, kind in zip([*self._names, *self._states], in_type) if kind is not None}
+            return tuple([np.float32 if kind is None else kind for kind in kinds]
+                         for kinds in self._symbol.infer_type_partial(**known))
+
+        def create_operator(self, ctx, in_shapes, in_dtypes):
+            return SubgraphOp(self._text, self._options)
+
+    return SubgraphProp
+
+
+def _run_partitioner(name, symbol, options):
+    """The symbol in which operators of the extension stand for the subgraphs that its partitioner took."""
+    from ._partition import partition
+    from .symbol import load_json
+    library, entry = _partitioners[name]
+    graph = json.loads(symbol.tojson())
+    attrs = _Attrs.of(options)
+    flags = (ctypes.c_int32 * max(len(graph["nodes"]), 1))()
+    library.check(f"optimize_for({name!r})", entry.supported(attrs, _Graph.of(graph), flags))
+
+    def accepts(subgraph):
+        accepted = ctypes.c_int32(1)
+        if entry.accept:
+            library.check(f"optimize_for({name!r})", entry.accept(attrs, _Graph.of(subgraph), ctypes.byref(accepted)))
+        return bool(accepted.value)
+
+    texts = {key: str(value) for key, value in options.items()}
+    states = symbol.list_auxiliary_states()
+    return load_json(json.dumps(partition(graph, list(flags), accepts, _op_type(name), texts, set(states))))
+
+
+def _op_type(partitioner):
+    return f"_subgraph_{partitioner}"
+
+
 def run_pass(name, symbol, options):
-    """The symbol that the pass `name` of an extension makes; None if there is no such pass."""
+    """The symbol that the pass or partitioner `name` of an extension makes; None if there is none."""
+    if name in _partitioners:
+        return _run_partitioner(name, symbol, options)
     if name not in _passes:
         return None
     from .symbol import load_json
@@ -234,7 +367,7 @@ def run_pass(name, symbol, options):
 
 
 def load(path, verbose=True):
-    """Load an extension: its operators become `mx.nd.<name>` and `mx.sym.<name>`, its passes work with
+    """Load an extension: its operators become `mx.nd.<name>` and `mx.sym.<name>`, its passes and partitioners work with
     `Symbol.optimize_for`.
 
     Parameters
@@ -254,12 +387,22 @@ def load(path, verbose=True):
         raise MXNetError(f"load path {path} is not an absolute path")
     if os.path.realpath(path) in _loaded:
         return
+    from . import operator
     library = _Library(path)
+    for entry in library.partitioners:
+        if not (entry.supported and entry.create and entry.forward):
+            raise MXNetError(f"library.load: partitioner {entry.name.decode()!r} of {path} needs supported, create and "
+                             "forward")
     for op in library.ops:
         _install(library, op)
     for entry in library.passes:
         _passes[entry.name.decode()] = (library, entry)
+    for entry in library.partitioners:
+        name = entry.name.decode()
+        operator.register(_op_type(name))(_make_partition_prop(library, entry, name))
+        _partitioners[name] = (library, entry)
     _loaded[os.path.realpath(path)] = library
     if verbose:
-        logging.info("Loaded %s: operators %s; passes %s", path, [op.name.decode() for op in library.ops],
-                     [entry.name.decode() for entry in library.passes])
+        names = [[entry.name.decode() for entry in entries]
+                 for entries in (library.ops, library.passes, library.partitioners)]
+        logging.info("Loaded %s: operators %s; passes %s; partitioners %s", path, *names)

@@ -315,8 +315,8 @@ def entropy_threshold(hist, edges, num_quantized_bins=255):
         q, width = np.zeros(len(p)), len(p) // num_quantized_bins
         for j in range(num_quantized_bins):
             bins = slice(j * width, len(p) if j + 1 == num_quantized_bins else (j + 1) * width)
-            filled = p[bins] != 0
-            q[bins] = np.where(filled, part[bins].sum() / max(1, filled.sum()), 0)
+            merged = part[max(bins.start, 1):bins.stop]
+            q[bins] = np.where(p[bins] != 0, merged.sum() / max(1, (merged != 0).sum()), 0)
         p, q = smooth(p), smooth(q)
         if p is not None and q is not None:
             p, q = p / p.sum(), q / q.sum()
@@ -324,16 +324,16 @@ def entropy_threshold(hist, edges, num_quantized_bins=255):
     return np.array([best[1]]), np.array([best[0]])
 
 
-# 1.9.1 finds the same thresholds with other divergences: it spreads the last of the merged bins otherwise.
 record(
     "_contrib_calibrate_entropy",
-    oracle=False,
     dtypes=("float32",),
     cast=(),
     rtol={"float32": 1e-4},
     samples=lambda rng: [
         Sample([rng.integers(0, 50, 101), np.linspace(-2, 2, 102)], dict(num_quantized_bins=31)),
         Sample([np.exp(-(np.linspace(-4, 4, 301) ** 2)) * 1000 // 1, np.linspace(-4, 4, 302)]),
+        Sample([rng.integers(0, 4, 9), np.linspace(-2, 2, 10)], dict(num_quantized_bins=3)),
+        Sample([np.array([6, 6, 4, 3, 4]), np.linspace(-2, 2, 6)], dict(num_quantized_bins=3)),
     ],
     reference=entropy_threshold,
     errors=[

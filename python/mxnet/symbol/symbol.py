@@ -307,24 +307,24 @@ class Symbol:
 
     def optimize_for(self, backend, args=None, aux=None, ctx=None, shape_dict=None, type_dict=None, stype_dict=None,
                      skip_infer=False, **kwargs):
-        """The symbol that a pass of a loaded extension makes of this one (see `mx.library.load`).
+        """The symbol that a pass or partitioner of a loaded extension makes of this one (see `mx.library.load`).
 
         Parameters
         ----------
         backend : str
-            The name of a pass. Any other name gives this symbol: graphs are optimized when they are bound.
+            The name of a pass or partitioner. Any other gives this symbol: graphs are optimized when they are bound.
         args, aux, ctx, shape_dict, type_dict, stype_dict, skip_infer
             Accepted for old programs.
         **kwargs
-            Options for the pass.
+            Options for it.
         """
         from ..library import run_pass
         changed = run_pass(backend, self, kwargs)
         return self if changed is None else changed
 
     def get_backend_symbol(self, backend):
-        """As `optimize_for`; MXNetError for a name that is neither a pass nor one of 1.9.1's own backends, which mean
-        this symbol.
+        """As `optimize_for`; MXNetError for a name that is no pass, no partitioner and none of 1.9.1's own backends,
+        which mean this symbol.
         """
         from ..library import run_pass
         changed = run_pass(backend, self, {})

@@ -73,6 +73,8 @@ double divergence(const std::vector<double>& p, const std::vector<double>& q) {
   return sum;
 }
 
+// The first bin of the window is left out of the merged values and their counts: 1.9.1 does so, and its thresholds are
+// those of quantized models.
 // What is lost if the values beyond bins [begin, end) are clipped and those within are merged to `bins` values.
 double loss_of(const std::vector<double>& hist, int64_t begin, int64_t end, int64_t bins) {
   const int64_t size = end - begin, merged = size / bins;
@@ -82,7 +84,7 @@ double loss_of(const std::vector<double>& hist, int64_t begin, int64_t end, int6
   for (int64_t j = 0; j < bins; ++j) {
     const int64_t from = j * merged, to = j + 1 == bins ? size : from + merged;
     double sum = 0, filled = 0;
-    for (int64_t i = from; i < to; ++i) sum += hist[begin + i], filled += p[i] != 0;
+    for (int64_t i = std::max<int64_t>(from, 1); i < to; ++i) sum += hist[begin + i], filled += hist[begin + i] != 0;
     for (int64_t i = from; i < to && filled > 0; ++i) q[i] = p[i] != 0 ? sum / filled : 0;
   }
   return smooth(p) && smooth(q) ? divergence(p, q) : std::numeric_limits<double>::infinity();

@@ -1,11 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 // An extension that the tests build and load: a matrix product with a gradient, an operator with two outputs of other
-// dtypes, one without a gradient that fails on request, and passes that rename or break graphs.
+// dtypes, one without a gradient that fails on request, passes that rename or break graphs, and a partitioner that runs
+// exp, log and products.
 #include <mxnet/extension.h>
 
+#include <algorithm>
+#include <cmath>
 #include <cstdlib>
 #include <cstring>
 #include <string>
+#include <vector>
 
 namespace {
 
@@ -119,14 +123,130 @@ int broken(const MXExtAttrs*, const char*, char** result) {
 
 int failing(const MXExtAttrs*, const char*, char**) { return fail("this pass always fails"); }
 
+// ---- my_backend: a partitioner whose subgraphs are run node by node
+struct Step {
+  std::string op;
+  std::vector<int> in;
+};
+struct Program {
+  std::vector<Step> steps;  // a variable is a step without operator
+  std::vector<int> outputs;
+};
+int programs = 0;  // alive
+
+bool runs(const char* op) { return !std::strcmp(op, "exp") || !std::strcmp(op, "log") || !std::strcmp(op, "elemwise_mul"); }
+
+int backend_supported(const MXExtAttrs* options, const MXExtGraph* graph, int32_t* supported) {
+  if (find(options, "fail")) return fail("my_backend was asked to fail");
+  const char* without = find(options, "without");
+  for (int32_t i = 0; i < graph->num_nodes; ++i) {
+    const char* op = graph->nodes[i].op;
+    supported[i] = runs(op) && !(without && !std::strcmp(op, without));
+  }
+  return 0;
+}
+
+int backend_accept(const MXExtAttrs* options, const MXExtGraph* subgraph, int32_t* accepted) {
+  const char* least = find(options, "least");
+  int operators = 0;
+  for (int32_t i = 0; i < subgraph->num_nodes; ++i) operators += std::strcmp(subgraph->nodes[i].op, "null") != 0;
+  if (least) *accepted = operators >= std::atoi(least);
+  return 0;
+}
+
+int backend_create(const MXExtAttrs*, const MXExtGraph* graph, void** state) {
+  auto* program = new Program;
+  for (int32_t i = 0; i < graph->num_nodes; ++i) {
+    const MXExtNode& node = graph->nodes[i];
+    Step step{std::strcmp(node.op, "null") ? node.op : "", {}};
+    for (int32_t k = 0; k < node.num_inputs; ++k) step.in.push_back(node.inputs[k].node);
+    program->steps.push_back(step);
+  }
+  for (int32_t i = 0; i < graph->num_outputs; ++i) program->outputs.push_back(graph->outputs[i].node);
+  ++programs;
+  *state = program;
+  return 0;
+}
+
+void backend_destroy(void* state) {
+  --programs;
+  delete static_cast<Program*>(state);
+}
+
+int64_t size_of(const MXExtArray& array) {
+  int64_t size = 1;
+  for (int i = 0; i < array.shape.rank; ++i) size *= array.shape.sizes[i];
+  return size;
+}
+
+std::vector<std::vector<float>> values_of(const Program& program, const MXExtArray* in) {
+  std::vector<std::vector<float>> values;
+  for (const Step& step : program.steps) {
+    if (step.op.empty()) {
+      const MXExtArray& array = *in++;
+      values.emplace_back(floats(array), floats(array) + size_of(array));
+      continue;
+    }
+    std::vector<float> result = values[step.in[0]];
+    for (size_t i = 0; i < result.size(); ++i) {
+      if (step.op == "exp") result[i] = std::exp(result[i]);
+      if (step.op == "log") result[i] = std::log(result[i]);
+      if (step.op == "elemwise_mul") result[i] *= values[step.in[1]][i];
+    }
+    values.push_back(result);
+  }
+  return values;
+}
+
+int backend_forward(void* state, int, const MXExtArray* in, const MXExtArray* out) {
+  const auto& program = *static_cast<Program*>(state);
+  const auto values = values_of(program, in);
+  for (size_t k = 0; k < program.outputs.size(); ++k) {
+    std::copy(values[program.outputs[k]].begin(), values[program.outputs[k]].end(), floats(out[k]));
+  }
+  return 0;
+}
+
+int backend_backward(void* state, const MXExtArray* out_grad, const MXExtArray* in, const MXExtArray*,
+                     const MXExtArray* in_grad) {
+  const auto& program = *static_cast<Program*>(state);
+  const auto values = values_of(program, in);
+  std::vector<std::vector<float>> grads;
+  for (const auto& value : values) grads.emplace_back(value.size(), 0.0f);
+  for (size_t k = 0; k < program.outputs.size(); ++k) {
+    auto& grad = grads[program.outputs[k]];
+    for (size_t i = 0; i < grad.size(); ++i) grad[i] += floats(out_grad[k])[i];
+  }
+  for (size_t n = program.steps.size(); n-- > 0;) {
+    const Step& step = program.steps[n];
+    for (size_t i = 0; !step.op.empty() && i < values[n].size(); ++i) {
+      const float grad = grads[n][i];
+      if (step.op == "exp") grads[step.in[0]][i] += grad * values[n][i];
+      if (step.op == "log") grads[step.in[0]][i] += grad / values[step.in[0]][i];
+      if (step.op != "elemwise_mul") continue;
+      grads[step.in[0]][i] += grad * values[step.in[1]][i];
+      grads[step.in[1]][i] += grad * values[step.in[0]][i];
+    }
+  }
+  for (size_t n = 0; n < program.steps.size(); ++n) {
+    if (program.steps[n].op.empty()) std::copy(grads[n].begin(), grads[n].end(), floats(*in_grad++));
+  }
+  return 0;
+}
+
 const char* const gemm_inputs[] = {"left", "right"};
 const MXExtOp ops[] = {
     {"my_gemm", gemm_inputs, 2, 1, gemm_shape, nullptr, gemm_forward, gemm_backward},
     {"my_sign", nullptr, 1, 2, sign_shape, sign_type, sign_forward, nullptr},
 };
 const MXExtPass passes[] = {{"my_pass", rename_relu, release}, {"broken", broken, release}, {"failing", failing, release}};
-const MXExtTable table = {MX_EXTENSION_VERSION, 2, ops, 3, passes, last_error};
+const MXExtPartitioner partitioners[] = {{"my_backend", backend_supported, backend_accept, backend_create,
+                                          backend_destroy, backend_forward, backend_backward}};
+const MXExtTable table = {MX_EXTENSION_VERSION, 2, ops, 3, passes, last_error, 1, partitioners};
 
 }  // namespace
 
 const MXExtTable* mxnet_extension() { return &table; }
+
+// For the test: how many subgraphs are bound.
+extern "C" __attribute__((visibility("default"))) int live_programs() { return programs; }

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Extensions: built here, loaded, their operators and passes used in every mode."""
+import ctypes
+import gc
+import json
 import pathlib
 import shutil
 import subprocess
@@ -103,6 +106,68 @@ def test_passes():
         net.optimize_for("failing")
     with pytest.raises(mx.MXNetError, match="nodes"):
         net.optimize_for("broken")
+
+
+def ops_of(symbol):
+    return sorted(node["op"] for node in json.loads(symbol.tojson())["nodes"] if node["op"] != "null")
+
+
+def test_partitioner(extension):
+    x, y = mx.sym.var("x"), mx.sym.var("y")
+    inner = mx.sym.exp(x) * y
+    net = mx.sym.Group([mx.sym.log(mx.sym.sin(inner) * inner, name="end"), inner])
+    cut = net.optimize_for("my_backend")
+    # sin lies between: what comes before and after it cannot be one.
+    assert ops_of(cut) == ["Custom", "Custom", "sin"] and cut.list_arguments() == ["x", "y"]
+    again = mx.sym.load_json(cut.tojson())
+    assert again.infer_shape(x=(2, 3), y=(2, 3))[1] == [(2, 3), (2, 3)]
+    rng = np.random.RandomState(0)
+    feed = {name: nd.array(rng.uniform(0.2, 0.5, (2, 3))) for name in "xy"}
+    results = []
+    for symbol in (net, cut, again, net.get_backend_symbol("my_backend")):
+        executor = symbol.bind(mx.cpu(), dict(feed), {name: nd.zeros((2, 3)) for name in feed})
+        outputs = executor.forward(is_train=True)
+        executor.backward([nd.ones((2, 3)), nd.full((2, 3), 2)])
+        results.append([array.asnumpy() for array in [*outputs, *executor.grad_arrays]])
+    for result in results[1:]:
+        for ours, expected in zip(result, results[0]):
+            np.testing.assert_allclose(ours, expected, 1e-4, 1e-5)
+    del executor, outputs
+    gc.collect()
+    nd.waitall()
+    assert ctypes.CDLL(extension).live_programs() == 0
+
+
+def test_partitioner_options_and_refusals():
+    x = mx.sym.var("x")
+    net = mx.sym.log(mx.sym.tanh(mx.sym.exp(mx.sym.exp(x))))
+    assert ops_of(net.optimize_for("my_backend")) == ["Custom", "Custom", "tanh"]
+    assert ops_of(net.optimize_for("my_backend", least=2)) == ["Custom", "log", "tanh"]
+    assert ops_of(net.optimize_for("my_backend", without="exp")) == ["Custom", "exp", "exp", "tanh"]
+    assert net.optimize_for("my_backend", least=9).tojson() == net.tojson()
+    with pytest.raises(mx.MXNetError, match="asked to fail"):
+        net.optimize_for("my_backend", fail=1)
+    # A diamond whose one side is not supported.
+    both = mx.sym.exp(x)
+    diamond = mx.sym.elemwise_mul(mx.sym.cos(both), mx.sym.log(both))
+    value = nd.array([0.3, 0.7])
+    np.testing.assert_allclose(diamond.optimize_for("my_backend").eval(x=value)[0].asnumpy(),
+                               diamond.eval(x=value)[0].asnumpy(), 1e-5)
+
+
+def test_partition_of_random_graphs():
+    rng = np.random.RandomState(3)
+    for _ in range(8):
+        pool = [mx.sym.var(name) for name in "abc"]
+        for _ in range(rng.randint(3, 25)):
+            left, right = (pool[rng.randint(max(0, len(pool) - 6), len(pool))] for _ in range(2))
+            made = [mx.sym.elemwise_mul(left, right), mx.sym.sin(left), mx.sym.log(mx.sym.exp(left))]
+            pool.append(made[rng.randint(3)])
+        net = mx.sym.Group([pool[-1], pool[rng.randint(3, len(pool))]])
+        feed = {name: nd.array(rng.uniform(-1, 1, 4)) for name in net.list_arguments()}
+        cut = net.optimize_for("my_backend")
+        for ours, expected in zip(cut.eval(**feed), net.eval(**feed)):
+            np.testing.assert_allclose(ours.asnumpy(), expected.asnumpy(), 1e-4, 1e-5)
 
 
 def test_what_is_no_extension(tmp_path):
