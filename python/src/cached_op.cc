@@ -117,6 +117,7 @@ PyObject* register_hook(PyObject* object, PyObject* args) {
     const nb::object held = nb::borrow(callback);
     Watch watch;
     watch.inputs = inputs != 0;
+    watch.variables = false;
     watch.see = [held](const std::string& name, const std::string& op, const NDArray& array) { held(name, op, array); };
     self_of(object)->op->set_watch(std::move(watch));
     Py_RETURN_NONE;

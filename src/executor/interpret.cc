@@ -11,7 +11,7 @@ namespace {
 void watch_inputs(const Node& node, std::span<const NDArray* const> in, const Watch& watch) {
   for (size_t i = 0; i < in.size(); ++i) {
     const Entry& e = node.inputs[i];
-    if (e.node->is_variable()) watch.see(e.node->name, "null", *in[i]);
+    if (watch.variables && e.node->is_variable()) watch.see(e.node->name, "null", *in[i]);
     watch.see(node.name + "_" + node.op->input_name(*node.params, static_cast<int>(i)), node.op->name, *in[i]);
   }
 }

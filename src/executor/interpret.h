@@ -18,6 +18,7 @@ namespace mxnet {
 struct Watch {
   std::function<void(const std::string& name, const std::string& op, const NDArray& array)> see;
   bool inputs = false;
+  bool variables = true;  // with `inputs`: also each variable under its own name
 };
 
 // Calls go through the tape: they are recorded if the calling thread records. `feed` holds the variables' arrays.

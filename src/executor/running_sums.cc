@@ -34,7 +34,11 @@ RunningSums::RunningSums(std::span<Node* const> order, const GraphSpecs& specs,
     const Node* before = node->inputs[0].node.get();
     if (candidates.contains(before)) sums_.insert({before, node});
   }
-  for (const Node* node : sums_) sums_of_[node->inputs[1].node.get()].push_back(node);
+  for (const Node* node : sums_) {
+    sums_of_[node->inputs[1].node.get()].push_back(node);
+    for (const Entry& in : node->inputs) early_.insert(in.node.get());
+  }
+  early_.insert(sums_.begin(), sums_.end());
 }
 
 const Node* RunningSums::sum_of(const Node* producer, int index) const {
@@ -46,20 +50,24 @@ const Node* RunningSums::sum_of(const Node* producer, int index) const {
   return nullptr;
 }
 
+// Whatever makes a term comes as early as it can, too: else the terms might come in another order than the sums.
 std::vector<Node*> RunningSums::early(std::span<Node* const> order) const {
-  std::unordered_map<const Node*, std::vector<Node*>> readers;  // sums by what they read
+  if (sums_.empty()) return {order.begin(), order.end()};
+  const std::unordered_set<const Node*> computed(order.begin(), order.end());
+  std::unordered_map<const Node*, std::vector<Node*>> readers;  // those that come early, by what they read
   for (Node* node : order) {
-    if (!sums_.contains(node)) continue;
+    if (!early_.contains(node)) continue;
     for (const Entry& in : node->inputs) readers[in.node.get()].push_back(node);
   }
   std::vector<Node*> result, pending;
   std::unordered_set<const Node*> placed;
-  const auto ready = [&](const Node* sum) {
-    return !placed.contains(sum) && std::all_of(sum->inputs.begin(), sum->inputs.end(),
-                                                [&](auto& in) { return placed.contains(in.node.get()); });
+  const auto ready = [&](const Node* node) {
+    return !placed.contains(node) && std::all_of(node->inputs.begin(), node->inputs.end(), [&](const Entry& in) {
+      return placed.contains(in.node.get()) || !computed.contains(in.node.get());
+    });
   };
   for (Node* node : order) {
-    if (!sums_.contains(node)) pending.push_back(node);
+    pending.push_back(node);
     while (!pending.empty()) {
       Node* next = pending.back();
       pending.pop_back();

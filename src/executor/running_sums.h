@@ -24,11 +24,12 @@ class RunningSums {
   bool contains(const Node* node) const { return sums_.contains(node); }
   // The sum whose second input the entry is; null if there is none.
   const Node* sum_of(const Node* producer, int index) const;
-  // The same nodes, each sum right after what it adds.
+  // The same nodes, sums and what makes their terms as early as can be.
   std::vector<Node*> early(std::span<Node* const> order) const;
 
  private:
   std::unordered_set<const Node*> sums_;
+  std::unordered_set<const Node*> early_;                              // the sums and what makes their terms
   std::unordered_map<const Node*, std::vector<const Node*>> sums_of_;  // by what computes the term
 };
 

@@ -484,6 +484,10 @@ def test_op_hook():
     net.register_op_hook(lambda name, operator, array: seen.append(str(name)))
     net(nd.ones((1, 3)))
     assert any("dense0_fwd" in name for name in seen) and any("dense1_fwd" in name for name in seen)
+    seen.clear()
+    net.register_op_hook(lambda name, operator, array: seen.append((str(name).split("_")[-1], operator)), True)
+    net(nd.ones((1, 3)))
+    assert seen[:4] == [(name, "FullyConnected") for name in ("data", "weight", "bias", "output")]
 
 
 class Pair(gluon.HybridBlock):

@@ -222,6 +222,13 @@ def test_terms_of_a_sum_of_gradients_are_not_kept():
         np.testing.assert_allclose(executor.grad_dict[name].asnumpy(), array.grad.asnumpy(), rtol=1e-4, atol=1e-5)
 
 
+def test_terms_that_come_in_another_order_than_the_sums():
+    cell, data = mx.rnn.LSTMCell(64, prefix="l_"), mx.sym.Embedding(mx.sym.var("data"), input_dim=5, output_dim=64)
+    outputs, _ = cell.unroll(30, data, merge_outputs=True)
+    executor = mx.sym.sum(outputs).simple_bind(mx.cpu(), data=(2, 30))
+    assert executor.planned_memory()["values"] < 4 * 4 * 4 * 64 * 64
+
+
 @pytest.mark.parametrize("op", ["dot", "elemwise_mul"])
 @pytest.mark.parametrize("grad_req", ["write", "add"])
 def test_sums_of_terms_that_kernels_cannot_or_can_add(op, grad_req):
