@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The array class and the functions that make arrays or take either arrays or numbers."""
 
+import functools
 import operator as _operator
 import struct
 
@@ -401,6 +402,7 @@ for _name in _METHODS:
 _ext.set_ndarray_class(NDArray)
 
 
+@functools.cache
 def _ops_internal(name):
     from . import _internal
     return getattr(_internal, name)

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Reading along one dimension by index: take, pick, batch_take, one_hot.
+#include <algorithm>
+#include <cstdint>
 #include <cstring>
 #include <optional>
 
@@ -51,6 +53,40 @@ void infer_take(InferContext& c) {
   c.merge_out(0, out);
 }
 
+// The rows that a call of take reads from each outer part.
+struct Gather {
+  const int64_t* rows;
+  int64_t n, extent, bytes;
+};
+
+// Copies rows [begin, end) of the result. T: an element that is as long as a row, or char for rows of any length.
+template <typename T>
+void gather_as(char* dst, const char* src, const Gather& g, int64_t begin, int64_t end) {
+  const int64_t bytes = sizeof(T) == 1 ? g.bytes : static_cast<int64_t>(sizeof(T));
+  int64_t outer = begin / g.n, j = begin % g.n;
+  while (begin < end) {
+    const char* part = src + outer * g.extent * bytes;
+    const int64_t stop = std::min(g.n, j + end - begin);
+    begin += stop - j;
+    for (; j < stop; ++j, dst += bytes) {
+      if constexpr (sizeof(T) == 1)
+        std::memcpy(dst, part + g.rows[j] * bytes, static_cast<size_t>(bytes));
+      else
+        std::memcpy(dst, part + g.rows[j] * bytes, sizeof(T));
+    }
+    ++outer, j = 0;
+  }
+}
+void gather_rows(char* dst, const char* src, const Gather& g, int64_t begin, int64_t end) {
+  dst += begin * g.bytes;
+  switch (g.bytes) {
+    case 2: return gather_as<uint16_t>(dst, src, g, begin, end);
+    case 4: return gather_as<uint32_t>(dst, src, g, begin, end);
+    case 8: return gather_as<uint64_t>(dst, src, g, begin, end);
+    default: return gather_as<char>(dst, src, g, begin, end);
+  }
+}
+
 Prepared prepare_take(const PrepareArgs& args) {
   const auto& p = args.as<TakeParams>();
   const TensorSpec &a = args.in[0], &index = args.in[1];
@@ -66,9 +102,7 @@ Prepared prepare_take(const PrepareArgs& args) {
         char* dst = static_cast<char*>(c.out[0]);
         if (row_bytes == 0) return;
         cpu::parallel_for(v.outer * n, std::max<int64_t>(1, 65536 / row_bytes), [&](int64_t begin, int64_t end) {
-          for (int64_t i = begin; i < end; ++i) {
-            std::memcpy(dst + i * row_bytes, src + (i / n * v.extent + rows[i % n]) * row_bytes, row_bytes);
-          }
+          gather_rows(dst, src, {rows, n, v.extent, row_bytes}, begin, end);
         });
       },
       50 + n * 3 + v.outer * n * (10 + row_bytes / 8), n * sizeof(int64_t));

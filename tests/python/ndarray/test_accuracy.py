@@ -29,6 +29,18 @@ def test_softrelu_within_four_units():
     assert np.isnan(edges[0]) and edges[1:].tolist() == [np.inf, 0]
 
 
+def test_erfinv():
+    special = pytest.importorskip("scipy.special")
+    x = np.concatenate([np.linspace(-1, 1, 200_001), 1 - np.logspace(-7, 0, 10_001), -np.logspace(-30, -1, 10_001)])
+    x = x[np.abs(x.astype(np.float32)) < 1]
+    got, exact = nd.erfinv(nd.array(x)).asnumpy(), special.erfinv(x.astype(np.float32).astype(np.float64))
+    assert ulps(got, exact) <= 4
+    np.testing.assert_allclose(nd.erfinv(nd.array(x, dtype="float64")).asnumpy(), special.erfinv(x), rtol=1e-14)
+    edges = nd.erfinv(nd.array([1, -1, 1.5, -2, np.nan, 0, -0.0])).asnumpy()
+    assert edges[:2].tolist() == [np.inf, -np.inf] and np.isnan(edges[2:5]).all()
+    assert edges[5:].tolist() == [0, 0] and np.signbit(edges[6])
+
+
 def test_edges():
     x = nd.array([np.nan, np.inf, -np.inf, 0.0, -0.0, 1e-40, 30.0])
     tanh = nd.tanh(x).asnumpy()

@@ -138,3 +138,14 @@ def test_index_arrays_into_a_large_array():
 def test_transpose_by_name():
     array = nd.arange(24).reshape((2, 3, 4))
     assert array.transpose(axes=(2, 0, 1)).shape == (4, 2, 3)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "float16", "float32", "float64"])
+@pytest.mark.parametrize("shape", [(600, 300), (3, 5, 7), (4, 1)])
+def test_take_along_each_axis(shape, dtype):
+    rng = np.random.default_rng(3)
+    array = rng.integers(0, 100, shape).astype(dtype)
+    for axis, extent in enumerate(shape):
+        index = rng.integers(-2, extent + 2, 133)
+        taken = nd.take(nd.array(array, dtype=dtype), nd.array(index), axis=axis).asnumpy()
+        np.testing.assert_array_equal(taken, np.take(array, np.clip(index, 0, extent - 1), axis=axis))
