@@ -104,7 +104,6 @@ OPS = {
     "erfinv": smooth("erfinv", a=UNIT),
     "gamma": unary("gamma", "torch.exp(torch.lgamma(a))", a=SQUARE.positive()),
     "gammaln": smooth("gammaln", "torch.lgamma(a)", a=SQUARE.positive()),
-    "digamma": smooth("digamma", a=SQUARE.positive()),
     "degrees": unary("degrees", "torch.rad2deg(a)"),
     "radians": unary("radians", "torch.deg2rad(a)"),
     "softsign": smooth("softsign", "F.softsign(a)"),

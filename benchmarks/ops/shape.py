@@ -43,8 +43,6 @@ OPS = {
     "slice_like": Op("nd.slice_like(a, b)", "a[:b.shape[0], :b.shape[1]].contiguous()", a=SQUARE,
                      b=Array((32, 32), (1024, 512)), backward="a"),
     "slice_index": Op("a[:, 8:40]", "a[:, 8:40].contiguous()", a=SQUARE),
-    "crop_assign_scalar": Op("a.__setitem__((slice(0, 32), slice(0, 32)), 1.5)",
-                             "a.__setitem__((slice(0, 32), slice(0, 32)), 1.5)", a=SQUARE, compared=False),
     "flip": Op("nd.flip(a, axis=1)", "a.flip(1)", a=SQUARE, backward="a"),
     "flip_rows": Op("nd.flip(a, axis=0)", "a.flip(0)", a=SQUARE),
     "tile": Op("nd.tile(a, (2, 2))", "a.tile(2, 2)", a=ROWS, backward="a"),
