@@ -9,6 +9,7 @@
 #include "autograd/tape.h"
 #include "base/error.h"
 #include "base/observe.h"
+#include "operator/composition.h"
 #include "operator/gradient.h"
 #include "operator/invoke.h"
 
@@ -205,7 +206,10 @@ class Backward {
       if (next < node->inputs.size()) {
         const TapeEntry* entry = active_entry(node->inputs[next++]);
         if (entry && entry->node && states_.try_emplace(entry->node.get(), entry->node->visible).second) {
-          stack.emplace_back(entry->node.get(), 0);
+          if (options_.ends_at_variables && is_wanted_output(*entry))
+            order_.push_back(entry->node);
+          else
+            stack.emplace_back(entry->node.get(), 0);
         }
         continue;
       }
@@ -422,6 +426,52 @@ void run_custom(Backward& walk, TapeNode& node, SmallArray<Slot, 2>& heads) {
   for (size_t i = 0; i < n; ++i) walk.commit(node.inputs[i], out[i], req[i], given[i]);
 }
 
+std::vector<NDArray> call_recorded(const OpDef& op, const Ref<Params>& params, std::span<const NDArray> in) {
+  SmallArray<const NDArray*, 8> pointers(in.size());
+  for (size_t i = 0; i < in.size(); ++i) pointers[i] = &in[i];
+  std::vector<NDArray> out(static_cast<size_t>(op.num_outputs(*params)));
+  call_as_given(op, params, pointers, out, in.empty() ? Device() : in[0].device());
+  return out;
+}
+
+// An input of a composition: a copy of its own on the tape, where the composition's gradient ends. The way from there
+// is the outer walk's.
+Term composition_input(const NDArray& input) {
+  const bool half = is_half(input.dtype());
+  const Term as_is(call_recorded, input);
+  return half ? as_is.cast(DType::f32) : in_graph(input) ? as_is.then("_copy") : as_is;
+}
+
+// The gradient of a node through the composition of its operator, recorded.
+void run_composition(Backward& walk, TapeNode& node, SmallArray<Slot, 2>& heads, Compose compose) {
+  const FlagScope flags(true, node.training);
+  std::vector<Term> in;
+  std::vector<NDArray> variables, ends, end_heads;
+  std::vector<size_t> positions;
+  for (size_t i = 0; i < node.inputs.size(); ++i) {
+    in.push_back(composition_input(node.inputs[i]));
+    if (!in_graph(node.inputs[i])) continue;
+    variables.push_back(in[i].array());
+    positions.push_back(i);
+  }
+  const std::vector<Term> out = compose(Composing(*node.op, *node.params, node.training, in));
+  for (size_t i = 0; i < node.visible; ++i) {
+    const NDArray& head = heads[i].value;
+    if (head.is_none() || !in_graph(out[i].array())) continue;
+    ends.push_back(out[i].cast(head.dtype()).array());
+    end_heads.push_back(head);
+  }
+  if (ends.empty()) return;
+  BackwardOptions options = walk.options();
+  options.ends_at_variables = true;
+  options.training = node.training;
+  std::vector<NDArray> grads = gradients(ends, end_heads, variables, options);
+  for (size_t k = 0; k < grads.size(); ++k) {
+    walk.give(node.inputs[positions[k]], Term(call_recorded, grads[k]).cast(node.inputs[positions[k]].dtype()).array(),
+              false);
+  }
+}
+
 void Backward::visit(const Ref<TapeNode>& node) {
   NodeState& state = states_.at(node.get());
   for (size_t i = 0; i < node->visible && !wanted_outputs_.empty(); ++i) {
@@ -434,6 +484,8 @@ void Backward::visit(const Ref<TapeNode>& node) {
   if (!any_head) return;
   if (node->custom) {
     run_custom(*this, *node, state.heads);
+  } else if (const Compose compose = options_.create_graph ? composition_of(*node->op, *node->params) : nullptr) {
+    run_composition(*this, *node, state.heads, compose);
   } else if (!node->op->gradient.is_zero) {
     if (!node->op->gradient.fn) fail(node->op->name, " has no gradient");
     TapeBuilder builder(*this, *node, state.heads);

@@ -62,6 +62,7 @@ struct BackwardOptions {
   bool retain_graph = false;
   bool create_graph = false;
   bool training = true;
+  bool ends_at_variables = false;  // `variables` count as constants of nothing before them
 };
 // head_gradients: empty, or one per head; none = ones.
 void backward(std::span<const NDArray> heads, std::span<const NDArray> head_gradients, const BackwardOptions& options);

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "backend/cpu/parallel.h"
+#include "operator/composition.h"
 #include "simple_op/axes.h"
 #include "simple_op/elementwise_gradient.h"
 
@@ -162,6 +163,13 @@ void leaky_gradient(GradientBuilder& g) {
   }
 }
 
+std::vector<Term> compose_prelu(const Composing& c) {
+  const Term gamma = c[1].reshaped(slopes_shape(c[0].shape(), c[1].shape()));
+  return {c[0].then("relu") - gamma * (-c[0]).then("relu")};
+}
+const RegisterComposition prelu_composition{
+    "LeakyReLU", compose_prelu, [](const Params& p) { return p.as<LeakyParams>().act_type == LeakyType::prelu; }};
+
 int leaky_variant(const Params& p) { return static_cast<int>(p.as<LeakyParams>().act_type); }
 
 void register_leaky_relu() {
@@ -197,19 +205,21 @@ void register_leaky_relu() {
   };
   const auto shape_of_head = [](InferContext& c) { c.merge_out(0, c.in[0].shape); };
   const auto add = [&](const char* name, Inputs inputs, Expr formula,
-                       void (*adjust)(const Params&, std::span<TensorSpec>)) {
+                       void (*adjust)(const Params&, std::span<TensorSpec>), Gradient gradient = Gradient::none()) {
     register_elementwise({.name = name,
                           .doc = "A part of the gradient of LeakyReLU.",
                           .inputs = std::move(inputs),
                           .info = {.formula = [formula](int, int) { return formula; }, .adjust = adjust},
                           .shape = shape_of_head,
-                          .gradient = Gradient::none(),
+                          .gradient = std::move(gradient),
                           .hidden = true});
   };
   add("_prelu_data", {"head", "data", "gamma"}, head * apply(Fn::select, positive, 1.0, third), adjust_third);
   add("_prelu_slope", {"head", "data"}, head * apply(Fn::select, positive, 0.0, x), nullptr);
   add("_rrelu_data", {"head", "data", "output"}, head * apply(Fn::select, apply(Fn::lesser, x, 0.0), third / x, 1.0),
-      nullptr);
+      nullptr, Gradient([](GradientBuilder& g) {  // the slope that was drawn is a constant
+        g.give(0, "_rrelu_data", {g.head(0), g.input(1), g.input(2)});
+      }));
   RegisterOp({.name = "_sum_to_slopes",
               .doc = "Sums over all axes that the slopes of PReLU do not have.",
               .inputs = {"data", "gamma"},

@@ -294,39 +294,42 @@ def check_gradient(rec, sample):
 
 
 def check_second_order(rec, sample):
-    """The gradient of a gradient (of the sum of squared outputs) against differences of the first one."""
-    rng = np.random.default_rng(17)
-    position = rec.data_inputs(sample)[0]
-    base = np.asarray(sample.inputs[position], np.float64)
-    weights, direction = rng.uniform(0.5, 1.5, base.shape), rng.standard_normal(base.shape)
+    """Gradients of gradients (of a sum over the outputs) against differences of the first ones, for every input."""
+    chosen = rec.data_inputs(sample)
+    base = [np.asarray(x, np.float64) if i in chosen else x for i, x in enumerate(sample.inputs)]
 
-    def weighted_gradient(value, then):
-        inputs = list(sample.inputs)
-        inputs[position] = value
+    def first_order(inputs, create_graph):
+        """The inputs, and a weighted sum of the gradients; or the gradients themselves."""
         arrays = make_inputs(rec, dataclasses.replace(sample, inputs=inputs), "float64")
-        x = arrays[position]
-        x.attach_grad()
+        wanted = [arrays[i] for i in chosen]
+        for x in wanted:
+            x.attach_grad()
         with mx.autograd.record(train_mode=sample.train):
-            squares = [(o * o).sum() for o in call(rec, arrays, sample.params) if dtype_name(o) == "float64"]
-            (grad,) = mx.autograd.grad(sum(squares[1:], squares[0]), [x], create_graph=True, retain_graph=True)
-            if not to_numpy(grad).any():  # steps have a zero gradient, which depends on nothing
-                return 0.0
-            total = (grad * mx.nd.array(weights, dtype="float64")).sum()
-        return then(x, total)
+            outs = [o for o in call(rec, arrays, sample.params) if dtype_name(o) == "float64"]
+            total = sum((o * o * o + o).sum() for o in outs)
+            if not create_graph:
+                return mx.autograd.grad(total, wanted)
+            grads = mx.autograd.grad(total, wanted, create_graph=True)
+            rng = np.random.default_rng(17)
+            weights = [mx.nd.array(rng.uniform(0.5, 1.5, g.shape), dtype="float64") for g in grads]
+            return wanted, grads, sum((g * w).sum() for g, w in zip(grads, weights, strict=True))
 
-    def second(x, total):
+    wanted, grads, total = first_order(base, True)
+    for g, plain in zip(grads, first_order(base, False), strict=True):
+        np.testing.assert_allclose(to_numpy(g), to_numpy(plain), rtol=1e-8, atol=1e-8,
+                                   err_msg=f"{rec.name}: gradient with create_graph=True")
+    if any(to_numpy(g).any() for g in grads):  # steps have a zero gradient, which depends on nothing
         total.backward()
-        return float((to_numpy(x.grad) * direction).sum())
-
-    exact = weighted_gradient(base, second)
-    step = 1e-5
-    values = [
-        weighted_gradient(base + s * step * direction, lambda x, total: float(to_numpy(total).sum())) for s in (1, -1)
-    ]
-    numeric = (values[0] - values[1]) / (2 * step)
-    assert abs(numeric - exact) <= 1e-4 * max(1.0, abs(numeric)), (
-        f"{rec.name}: second derivative along a direction is {exact}, differences give {numeric}"
-    )
+    rng, step = np.random.default_rng(19), 1e-5
+    for i, x in zip(chosen, wanted, strict=True):
+        direction = rng.standard_normal(x.shape)
+        exact = float((to_numpy(x.grad) * direction).sum())
+        moved = [[*base[:i], base[i] + s * step * direction, *base[i + 1:]] for s in (1, -1)]
+        values = [float(to_numpy(first_order(inputs, True)[2]).sum()) for inputs in moved]
+        numeric = (values[0] - values[1]) / (2 * step)
+        assert abs(numeric - exact) <= 1e-4 * max(1.0, abs(numeric)), (
+            f"{rec.name}: second derivative by input {i} along a direction is {exact}, differences give {numeric}"
+        )
 
 
 def directions(rng, base):

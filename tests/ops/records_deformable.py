@@ -287,7 +287,6 @@ record(
     mutated=(3, 4),
     data=(0, 1, 2),
     oracle=False,  # moving statistics move in the backward pass there
-    second_order=False,
     samples=lambda rng: [
         Sample(norm_inputs(rng, 4, 3, 5, 2), dict(fix_gamma=False, momentum=0.8), train=True),
         Sample(norm_inputs(rng, 4, 5, 3), dict(axis=-1, fix_gamma=False, momentum=0.8), train=True),

@@ -42,8 +42,7 @@ NO_IMAGE = [ErrorSample([np.ones((3, 4))], {}, "height, width, channels"),
             ErrorSample([np.ones((1, 2, 3, 4, 5))], {}, "height, width, channels")]
 
 record("_image_to_tensor", oracle=False, samples=images, grad=True, dtypes=PIXELS, errors=NO_IMAGE, inplace=False,
-       reference=lambda x: (np.moveaxis(x.astype("float64"), -1, -3) / 255).astype("float32"), grad_dtype="float32",
-       second_order=False)
+       reference=lambda x: (np.moveaxis(x.astype("float64"), -1, -3) / 255).astype("float32"), grad_dtype="float32")
 
 record("_image_normalize", oracle=False, grad=True, dtypes=("float32", "float64", "float16"), inplace=False,
        samples=lambda rng: [
@@ -134,7 +133,7 @@ record("_image_random_hue", oracle=False, dtypes=("float32", "float64"), errors=
 AXES = np.array([[-0.5675, 0.7192, 0.4009], [-0.5808, -0.0045, -0.8140], [-0.5836, -0.6948, 0.4203]])
 VALUES = np.array([55.46, 4.794, 1.148])
 
-record("_image_adjust_lighting", oracle=False, grad=True, second_order=False, dtypes=("float32", "float64"), atol=1e-4,
+record("_image_adjust_lighting", oracle=False, grad=True, dtypes=("float32", "float64"), atol=1e-4,
        rtol={"float64": 1e-6},
        samples=lambda rng: [Sample([image(rng, 4, 5, 3)], dict(alpha=(0.1, -0.2, 0.3))),
                             Sample([image(rng, 2, 3, 2, 3)], dict(alpha=(1, 2, 3))),

@@ -324,7 +324,6 @@ def moments(x, axes, keepdims=False):
 
 record(
     "moments",
-    second_order=False,
     dtypes=("float16", "float32", "float64"),
     grad=True,
     reference=moments,

@@ -402,7 +402,6 @@ def bilinear_sampling(x, w, scale):
 
 record(
     "UpSampling",
-    second_order=False,
     grad=True,
     rtol=LOOSE,
     samples=lambda rng: [
@@ -502,7 +501,6 @@ record(
 
 record(
     "SoftmaxActivation",
-    second_order=False,
     grad=True,
     rtol=LOOSE,
     samples=lambda rng: [Sample([normal(rng, 3, 4)]), Sample([normal(rng, 2, 3, 4)], dict(mode="channel"))],
@@ -531,7 +529,6 @@ record(
 )
 record(
     "softmax_cross_entropy",
-    second_order=False,
     grad=True,
     data=(0,),
     rtol=LOOSE,
@@ -715,7 +712,6 @@ def l2_normalization(x, mode="instance", eps=1e-10):
 
 record(
     "L2Normalization",
-    second_order=False,
     grad=True,
     rtol=LOOSE,
     samples=lambda rng: [
@@ -734,7 +730,6 @@ def lrn(x, nsize, alpha=1e-4, beta=0.75, knorm=2):
 
 record(
     "LRN",
-    second_order=False,
     grad=True,
     rtol=LOOSE,
     samples=lambda rng: [

@@ -61,7 +61,6 @@ for _name, _log_density in DENSITIES.items():
     record(
         f"_random_pdf_{_name}",
         grad=True,
-        second_order=False,
         # Discrete samples have no gradient: those of the parameters alone are compared.
         data=tuple(range(1, _arguments)) if _name in DISCRETE else None,
         cast=tuple(range(_arguments)),
@@ -90,7 +89,6 @@ def simplex(rng, *shape):
 record(
     "_random_pdf_dirichlet",
     grad=True,
-    second_order=False,
     dtypes=FLOATS,
     rtol=LOOSE,
     samples=lambda rng: [

@@ -77,6 +77,17 @@ def test_second_order(rec, sample):
     harness.check_second_order(rec, sample)
 
 
+def second_order_rest():
+    first = {case.id for case in first_cases(has_second_order)}
+    return [case for case in cases(has_second_order) if case.id not in first]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rec,sample", second_order_rest())
+def test_second_order_of_all_samples(rec, sample):
+    harness.check_second_order(rec, sample)
+
+
 @pytest.mark.parametrize("rec,sample", first_cases(has_gradient))
 def test_grad_req(rec, sample):
     harness.check_grad_req(rec, sample)

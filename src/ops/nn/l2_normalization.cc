@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "backend/cpu/parallel.h"
+#include "operator/composition.h"
 #include "operator/op.h"
 
 namespace mxnet::nn {
@@ -99,22 +100,23 @@ Prepared prepare_forward(const PrepareArgs& a) {
   });
 }
 
-// in: dy, y, norm.
+// in: dy, x, norm.
 Prepared prepare_backward(const PrepareArgs& a) {
   const View v = view_of(a.in[0].shape, a.as<L2NormalizationParams>().mode);
   return dispatch_float(a.in[0].dtype, [&]<typename T>(TypeTag<T>) -> Prepared {
     using A = accumulate_t<T>;
     auto run = [v](const KernelCall& c) {
       const T* dy = static_cast<const T*>(c.in[0]);
-      const T* y = static_cast<const T*>(c.in[1]);
+      const T* x = static_cast<const T*>(c.in[1]);
       T* dx = static_cast<T*>(c.out[0]);
       each_group(v, [&](int64_t at, int64_t group) {
         const A dot =
-            sum_of<A>(v.n, v.inner == 1, [&](int64_t i) { return A(dy[at + i * v.inner]) * A(y[at + i * v.inner]); });
+            sum_of<A>(v.n, v.inner == 1, [&](int64_t i) { return A(dy[at + i * v.inner]) * A(x[at + i * v.inner]); });
         const A inverse = A(1) / A(static_cast<const T*>(c.in[2])[group]);
+        const A share = dot * inverse * inverse;
         for (int64_t i = 0; i < v.n; ++i) {
           const int64_t j = at + i * v.inner;
-          dx[j] = static_cast<T>((A(dy[j]) - A(y[j]) * dot) * inverse);
+          dx[j] = static_cast<T>((A(dy[j]) - A(x[j]) * share) * inverse);
         }
       });
     };
@@ -123,6 +125,19 @@ Prepared prepare_backward(const PrepareArgs& a) {
 }
 
 void infer_backward_shape(InferContext& c) { c.merge_out(0, c.in[0].shape); }
+
+std::vector<Term> compose(const Composing& c) {
+  const auto& p = c.as<L2NormalizationParams>();
+  const Term& x = c[0];
+  Shape together;
+  for (int i = p.mode == Mode::spatial ? 2 : 1; i < x.shape().rank(); ++i) {
+    together.push_back(i);
+    if (p.mode == Mode::channel) break;
+  }
+  const Term sum = together.rank() ? square(x).sum(together, true) : square(x);
+  return {x * (sum + static_cast<double>(p.eps)).then("rsqrt")};
+}
+const RegisterComposition composition{"L2Normalization", compose};
 
 const RegisterOp l2_normalization{{
     .name = "L2Normalization",
@@ -136,8 +151,8 @@ const RegisterOp l2_normalization{{
     .outputs = Outputs(1).with_residuals(1),
     .infer = {infer_shape, infer_dtype},
     .gradient = Gradient([](GradientBuilder& g) {
-                  g.give(0, "_backward_L2Normalization", {g.head(0), g.output(0), g.output(1)}, g.params_ref());
-                }).without_inputs(),
+                  g.give(0, "_backward_L2Normalization", {g.head(0), g.input(0), g.output(1)}, g.params_ref());
+                }).without_outputs(),
     .kernels = {{"portable", prepare_forward}},
     .flags = {.inplace = true, .precision = Precision::full},
 }};
@@ -146,7 +161,7 @@ const RegisterOp backward_l2_normalization{{
     .name = "_backward_L2Normalization",
     .doc = "Gradient of L2Normalization.",
     .params = schema_of<L2NormalizationParams>(),
-    .inputs = {"dy", "y", "norm"},
+    .inputs = {"dy", "data", "norm"},
     .infer = {infer_backward_shape, infer::same_dtype},
     .gradient = Gradient::none(),
     .kernels = {{"portable", prepare_backward}},

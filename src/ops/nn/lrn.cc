@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "backend/cpu/parallel.h"
+#include "operator/composition.h"
 #include "operator/op.h"
 
 namespace mxnet::nn {
@@ -77,6 +78,22 @@ void infer_dtype(InferContext& c) {
   }
   infer::same_dtype(c);
 }
+
+// Sums over neighbouring channels are pooling of an image whose rows are the channels.
+std::vector<Term> compose(const Composing& c) {
+  const auto& p = c.as<LrnParams>();
+  const Term& x = c[0];
+  const Shape& s = x.shape();
+  const Term sums =
+      square(x)
+          .reshaped({s[0], 1, s[1], s[2] * s[3]})
+          .then("Pooling",
+                {{"kernel", tuple_of({p.nsize, 1})}, {"pad", tuple_of({p.nsize / 2, 0})}, {"pool_type", "sum"}})
+          .reshaped(s);
+  const double factor = static_cast<double>(p.alpha / static_cast<float>(p.nsize));
+  return {x * (static_cast<double>(p.knorm) + factor * sums).then("_power_scalar", -static_cast<double>(p.beta))};
+}
+const RegisterComposition composition{"LRN", compose};
 
 const RegisterOp lrn{{
     .name = "LRN",

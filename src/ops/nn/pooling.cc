@@ -271,13 +271,31 @@ constexpr const char* kWinners = std::is_same_v<P, PoolingParams> ? "_pooling_wi
 template <typename P>
 constexpr const char* kForward = std::is_same_v<P, PoolingParams> ? "Pooling" : "Pooling_v1";
 
+// With P sum pooling and B its backward, y = P(x^p)^(1/p) and dx = x^(p-1) B(dy y^(1-p)).
+template <typename P>
+void lp_backward_gradient(GradientBuilder& g, P p) {
+  const double n = *p.p_value;
+  p.pool_type = PoolType::sum;
+  const Ref<Params> sum = make_params<P>(p);
+  const Value dy = g.input(0), x = g.input(1), y = g.input(2), head = g.head(0);
+  const auto times = [&](const Value& a, const Value& b) { return g.call("elemwise_mul", {a, b}); };
+  const auto scaled = [&](double factor, const Value& v, double exponent) {
+    return g.call("_mul_scalar", {g.call("_power_scalar", {v}, ParamMap{{"scalar", exponent}})},
+                  ParamMap{{"scalar", factor}});
+  };
+  const Value pooled = g.call(kForward<P>, {times(head, scaled(1, x, n - 1))}, sum);
+  if (g.needs(0)) g.give(0, times(pooled, scaled(1, y, 1 - n)));
+  if (g.needs(2)) g.give(2, times(times(pooled, dy), scaled(1 - n, y, -n)));
+  if (!g.needs(1)) return;
+  const Value spread = g.call(g.op().name, {times(dy, scaled(1, y, 1 - n)), x, y, g.input(3)}, sum);
+  g.give(1, times(times(head, spread), scaled(n - 1, x, n - 2)));
+}
+
 // The backward operator is linear in dy; of lp it also depends on the data.
 template <typename P>
 void backward_gradient(GradientBuilder& g) {
   const P& p = g.params<P>();
-  if (p.pool_type == PoolType::lp) {
-    fail(ErrorKind::not_supported, "Pooling: lp pooling has no gradients of higher order");
-  }
+  if (p.pool_type == PoolType::lp) return lp_backward_gradient(g, p);
   if (p.pool_type == PoolType::max)
     g.give(0, kWinners<P>, {g.head(0), g.input(3)}, g.params_ref());
   else

@@ -42,11 +42,11 @@ Prepared prepare_forward(const PrepareArgs& a) {
 }
 
 // in: dy, y.
-Prepared prepare_backward(const PrepareArgs& a) {
-  const SoftmaxView v = view_of(a);
-  return make_kernel(
-      [v, dtype = a.in[0].dtype](const KernelCall& c) { softmax_backward(v, dtype, c.in[0], c.in[1], c.out[0]); },
-      softmax_cost(v, a.in[0].dtype));
+// The gradient is that of softmax.
+void gradient(GradientBuilder& g) {
+  const int64_t axis = g.params<SoftmaxActivationParams>().mode == Mode::channel ? 1 : -1;
+  const OpDef& backward = get_op("_backward_softmax");
+  g.give(0, backward.name, {g.head(0), g.output(0)}, backward.params.parse(backward.name, {{"axis", axis}}));
 }
 
 const RegisterOp softmax_activation{{
@@ -56,22 +56,9 @@ const RegisterOp softmax_activation{{
     .params = schema_of<SoftmaxActivationParams>(),
     .inputs = {"data"},
     .infer = {infer_shape, infer_dtype},
-    .gradient = Gradient([](GradientBuilder& g) {
-                  g.give(0, "_backward_SoftmaxActivation", {g.head(0), g.output(0)}, g.params_ref());
-                }).without_inputs(),
+    .gradient = Gradient(gradient).without_inputs(),
     .kernels = {{"simd", prepare_forward}},
     .flags = {.inplace = true},
-}};
-
-const RegisterOp backward_softmax_activation{{
-    .name = "_backward_SoftmaxActivation",
-    .doc = "Gradient of SoftmaxActivation.",
-    .params = schema_of<SoftmaxActivationParams>(),
-    .inputs = {"dy", "y"},
-    .infer = {infer::same_shape, infer_dtype},
-    .gradient = Gradient::none(),
-    .kernels = {{"simd", prepare_backward}},
-    .flags = {.inplace = true, .hidden = true},
 }};
 
 }  // namespace

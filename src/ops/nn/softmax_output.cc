@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "backend/cpu/parallel.h"
+#include "operator/composition.h"
 #include "operator/op.h"
 #include "ops/nn/pick_log_softmax.h"
 #include "ops/nn/softmax.h"
@@ -283,6 +284,13 @@ Prepared prepare_entropy_backward(const PrepareArgs& a) {
 
 void infer_entropy_backward_shape(InferContext& c) { c.merge_out(0, c.in[1].shape); }
 void infer_entropy_backward_dtype(InferContext& c) { c.merge_out_dtype(0, c.in[1].dtype); }
+
+// Labels outside of the classes are told by their one_hot, which is zero.
+std::vector<Term> compose_entropy(const Composing& c) {
+  const Term chosen = c[1].then("one_hot", {{"depth", int64_t{c[0].shape()[1]}}}).cast(c[0].array().dtype());
+  return {(-(c[0].then("log_softmax") * chosen)).sum({0, 1}).reshaped({1})};
+}
+const RegisterComposition entropy_composition{"softmax_cross_entropy", compose_entropy};
 
 const RegisterOp softmax_cross_entropy{{
     .name = "softmax_cross_entropy",

@@ -245,6 +245,24 @@ void gradient(GradientBuilder& g) {
   g.give_all(targets, get_op("_backward_UpSampling"), g.params_ref(), in);
 }
 
+// The backward operator is linear in the head and, bilinear, in data (gradient of the weight) and in the weight.
+void backward_gradient(GradientBuilder& g) {
+  const OpDef &forward = get_op("UpSampling"), &backward = get_op("_backward_UpSampling");
+  const auto run = [&](const OpDef& op, std::initializer_list<Value> in) {
+    return g.apply(op, g.params_ref(), std::span<const Value>(in.begin(), in.size()));
+  };
+  if (g.params<UpSamplingParams>().bilinear()) {
+    const Value dy = g.input(0), data = g.input(1), weight = g.input(2), a = g.head(0), b = g.head(1);
+    if (g.needs(0)) g.give(0, g.call("elemwise_add", {run(forward, {a, weight})[0], run(forward, {data, b})[0]}));
+    if (g.needs(1)) g.give(1, run(backward, {dy, data, b})[0]);
+    if (g.needs(2)) g.give(2, run(backward, {dy, a, weight})[1]);
+    return;
+  }
+  std::vector<Value> heads;
+  for (int i = 1; i < g.num_inputs(); ++i) heads.push_back(g.head(i - 1));
+  if (g.needs(0)) g.give(0, g.apply(forward, g.params_ref(), heads)[0]);
+}
+
 const RegisterOp up_sampling{{
     .name = "UpSampling",
     .doc =
@@ -271,7 +289,7 @@ const RegisterOp backward_up_sampling{{
       return u.bilinear() ? 2 : static_cast<int>(u.num_args);
     }),
     .infer = {infer_backward_shape, infer::same_dtype},
-    .gradient = Gradient::none(),
+    .gradient = Gradient(backward_gradient).without_outputs(),
     .kernels = {{"portable", prepare_backward}},
     .flags = {.hidden = true},
 }};

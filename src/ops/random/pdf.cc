@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "operator/composition.h"
 #include "operator/through_float.h"
 #include "ops/linalg/matrices.h"
 #include "simple_op/special.h"
@@ -313,8 +314,7 @@ void add() {
   inputs.insert(inputs.end(), std::begin(D::kParams), std::end(D::kParams));
   add(D::kName,
       str("Density of samples: ", D::kDoc,
-          ".\n\nShapes: the parameters (...), sample (..., *), that is with any further axes; output like sample. The "
-          "gradients have no gradients."),
+          ".\n\nShapes: the parameters (...), sample (..., *), that is with any further axes; output like sample."),
       inputs, infer_shape<D>, prepare<D>, prepare_backward<D>, density_gradient<kCount<D> + 1>);
 }
 
@@ -401,6 +401,64 @@ Prepared prepare_dirichlet_backward(const PrepareArgs& args) {
   });
 }
 
+// ---- higher order ----------------------------------------------------------------------------------------------------
+
+// The logarithms of the densities once more, of arrays.
+Term log_normal(const Term& x, const Term* p) {
+  return -0.5 * square((x - p[0]) / p[1]) - log(p[1]) - kLogRootTwoPi;
+}
+Term log_uniform(const Term&, const Term* p) { return -log(p[1] - p[0]); }
+Term log_gamma(const Term& x, const Term* p) {
+  return p[0] * log(p[1]) + (p[0] - 1) * log(x) - p[1] * x - gammaln(p[0]);
+}
+Term log_exponential(const Term& x, const Term* p) { return log(p[0]) - p[0] * x; }
+Term log_poisson(const Term& x, const Term* p) { return x * log(p[0]) - gammaln(x + 1) - p[0]; }
+Term log_failures(const Term& x, const Term& k, const Term& success, const Term& failure) {
+  return gammaln(x + k) - gammaln(x + 1) - gammaln(k) + k * log(success) + x * log(failure);
+}
+Term log_negative_binomial(const Term& x, const Term* p) { return log_failures(x, p[0], p[1], 1 - p[1]); }
+Term log_generalized(const Term& x, const Term* p) {
+  const Term scaled = p[0] * p[1];
+  return log_failures(x, 1 / p[1], 1 / (1 + scaled), scaled / (1 + scaled));
+}
+
+// kCounts: samples are whole numbers, without a gradient.
+template <Term (*kLogDensity)(const Term&, const Term*), bool kCounts>
+std::vector<Term> compose(const Composing& c) {
+  Term p[2];
+  for (size_t k = 1; k < c.size(); ++k) {
+    const Term& parameter = c[static_cast<int>(k)];
+    Shape shape = parameter.shape();
+    while (shape.rank() < c[0].shape().rank()) shape.push_back(1);
+    p[k - 1] = parameter.reshaped(shape);
+  }
+  const Term value = kLogDensity(kCounts ? c[0].then("BlockGrad") : c[0], p);
+  return {apply("broadcast_like", {c.as<PdfParams>().is_log ? value : exp(value), c[0]})};
+}
+
+std::vector<Term> compose_dirichlet(const Composing& c) {
+  const Term& x = c[0];
+  const Shape& given = c[1].shape();
+  const int last = x.shape().rank() - 1;
+  Shape shape = Shape::of_rank(last + 1, 1);
+  for (int i = 0; i < given.rank() - 1; ++i) shape[i] = given[i];
+  shape[last] = given[given.rank() - 1];
+  const Term alpha = c[1].reshaped(shape);
+  const Term value = ((alpha - 1) * log(x) - gammaln(alpha)).sum({last}, true) + gammaln(alpha.sum({last}, true));
+  const Term density = c.as<PdfParams>().is_log ? value : exp(value);
+  return {density.reshaped(linalg::with_last(x.shape(), 1, {}))};
+}
+
+const RegisterComposition compositions[] = {
+    {"_random_pdf_normal", compose<log_normal, false>},
+    {"_random_pdf_uniform", compose<log_uniform, false>},
+    {"_random_pdf_gamma", compose<log_gamma, false>},
+    {"_random_pdf_exponential", compose<log_exponential, false>},
+    {"_random_pdf_poisson", compose<log_poisson, true>},
+    {"_random_pdf_negative_binomial", compose<log_negative_binomial, true>},
+    {"_random_pdf_generalized_negative_binomial", compose<log_generalized, true>},
+    {"_random_pdf_dirichlet", compose_dirichlet}};
+
 const bool registered = [] {
   add<Uniform>();
   add<Normal>();
@@ -411,8 +469,7 @@ const bool registered = [] {
   add<GeneralizedNegativeBinomial>();
   add("dirichlet",
       "Density of samples: that of the Dirichlet distribution.\n\nShapes: alpha (..., k), sample (..., *, k), that is "
-      "with any further axes before the last; output like sample without its last axis. The gradients have no "
-      "gradients.",
+      "with any further axes before the last; output like sample without its last axis.",
       {"sample", "alpha"}, infer_dirichlet, prepare_dirichlet, prepare_dirichlet_backward, density_gradient<2>);
   return true;
 }();

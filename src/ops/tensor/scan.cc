@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "backend/cpu/parallel.h"
+#include "operator/composition.h"
 #include "operator/op.h"
 #include "ops/tensor/moves.h"
 
@@ -194,6 +195,15 @@ void infer_float_dtype(InferContext& c) {
     c.bad(str("data must be floating point, got ", name_of(c.in[0].dtype)));
   }
 }
+
+std::vector<Term> compose_moments(const Composing& c) {
+  const auto& p = c.as<MomentsParams>();
+  const ParamValue axes = tuple_of(*p.axes);
+  const Term centred = c[0] - c[0].then("mean", {{"axis", axes}, {"keepdims", true}});
+  const ParamMap over{{"axis", axes}, {"keepdims", p.keepdims}};
+  return {c[0].then("mean", over), square(centred).then("mean", over)};
+}
+const RegisterComposition moments_composition{"moments", compose_moments};
 
 const RegisterOp moments{{.name = "moments",
                           .doc = "Mean and variance over dimensions.",
