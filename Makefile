@@ -8,7 +8,7 @@ CLANG_FORMAT ?= $(PYTHON) tools/format.py
 CONFIGURE = $(CMAKE) -S . -G Ninja -DCMAKE_MAKE_PROGRAM=$(NINJA) -DPython_EXECUTABLE=$(shell command -v $(PYTHON))
 export PYTHONPATH := python
 
-.PHONY: help build test test-all cpp-test lint format asan tsan ubsan bench bench-check stubs size wheel clean
+.PHONY: help build test test-all cpp-test lint format asan tsan ubsan fuzz-asan bench bench-check stubs size wheel clean
 
 help:  ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*##/\1:/p' Makefile
@@ -45,6 +45,14 @@ asan tsan ubsan:  ## the core's own tests under a sanitizer (ARGS='-tc=*engine*'
 	$(CONFIGURE) -B build-$@ -DMXNET_BUILD_TESTS=ON -DMXNET_BUILD_PYTHON=OFF -DMXNET_SANITIZE=$(SANITIZER)
 	$(NINJA) -C build-$@ -j $(JOBS) mxnet_tests
 	TSAN_OPTIONS="suppressions=tests/cpp/tsan.supp $$TSAN_OPTIONS" build-$@/mxnet_tests $(ARGS)
+
+fuzz-asan: ARGS = 1 20
+fuzz-asan:  ## every operator with random arguments under AddressSanitizer (ARGS='SEED CALLS'); replaces the package's build
+	$(CONFIGURE) -B build-fuzz-asan -DCMAKE_BUILD_TYPE=RelWithDebInfo -DMXNET_SANITIZE=address -DMXNET_INPLACE=ON
+	$(NINJA) -C build-fuzz-asan -j $(JOBS) mxnet _ext
+	for script in tests/ops/fuzz_run.py tests/oracle/changed_run.py; do \
+	  LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libstdc++.so)" \
+	  ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 $(PYTHON) $$script $(ARGS) || exit 1; done
 
 bench: build  ## benchmarks beside their peers (ARGS='--peer torch=PYTHON --into figures.json')
 	$(PYTHON) benchmarks/run.py $(ARGS)

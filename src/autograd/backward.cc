@@ -449,6 +449,7 @@ void run_composition(Backward& walk, TapeNode& node, SmallArray<Slot, 2>& heads,
   std::vector<NDArray> variables, ends, end_heads;
   std::vector<size_t> positions;
   for (size_t i = 0; i < node.inputs.size(); ++i) {
+    if (node.inputs[i].is_none()) fail(node.op->name, ": its gradient drops an input that its composition reads");
     in.push_back(composition_input(node.inputs[i]));
     if (!in_graph(node.inputs[i])) continue;
     variables.push_back(in[i].array());
@@ -484,7 +485,8 @@ void Backward::visit(const Ref<TapeNode>& node) {
   if (!any_head) return;
   if (node->custom) {
     run_custom(*this, *node, state.heads);
-  } else if (const Compose compose = options_.create_graph ? composition_of(*node->op, *node->params) : nullptr) {
+  } else if (const Compose compose =
+                 options_.create_graph ? composition_of(*node->op, *node->params, node->training) : nullptr) {
     run_composition(*this, *node, state.heads, compose);
   } else if (!node->op->gradient.is_zero) {
     if (!node->op->gradient.fn) fail(node->op->name, " has no gradient");

@@ -9,7 +9,7 @@ namespace {
 
 struct Entry {
   Compose compose;
-  bool (*applies)(const Params&);
+  bool (*applies)(const Params&, bool training);
 };
 
 std::map<std::string, Entry, std::less<>>& compositions() {
@@ -19,18 +19,20 @@ std::map<std::string, Entry, std::less<>>& compositions() {
 
 }  // namespace
 
-RegisterComposition::RegisterComposition(const char* op, Compose compose, bool (*applies)(const Params&)) {
+RegisterComposition::RegisterComposition(const char* op, Compose compose,
+                                         bool (*applies)(const Params&, bool training)) {
   compositions().emplace(op, Entry{compose, applies});
 }
 
-Compose composition_of(const OpDef& op, const Params& params) {
+Compose composition_of(const OpDef& op, const Params& params, bool training) {
   const auto it = compositions().find(op.name);
-  if (it == compositions().end() || (it->second.applies && !it->second.applies(params))) return nullptr;
+  if (it == compositions().end() || (it->second.applies && !it->second.applies(params, training))) return nullptr;
   return it->second.compose;
 }
 
 std::vector<Term> apply_all(const char* name, std::span<const Term> in, const ParamMap& params) {
   const OpDef& op = get_op(name);
+  if (in.empty()) fail(name, ": called without inputs in a composition");
   std::vector<NDArray> arrays;
   for (const Term& t : in) arrays.push_back(t.array());
   const CallFn call = in[0].call_;
@@ -44,7 +46,7 @@ Term apply(const char* op, std::initializer_list<Term> in, const ParamMap& param
 }
 
 Term join(const char* op, int64_t axis, std::span<const Term> parts) {
-  const char* key = get_op(op).params.find("dim") ? "dim" : "axis";
+  const char* key = get_op(op).params.find("dim") >= 0 ? "dim" : "axis";
   return apply_all(op, parts, {{key, axis}, {"num_args", static_cast<int64_t>(parts.size())}})[0];
 }
 
@@ -52,6 +54,11 @@ ParamValue tuple_of(const Shape& shape) {
   ParamList list;
   for (const dim_t d : shape) list.push_back(int64_t{d});
   return list;
+}
+
+Term constant(const Term& like, const Shape& shape, std::span<const double> values, DType dtype) {
+  const Term exact(like.call_, NDArray::from_memory(values.data(), shape, DType::f64, like.array().device()));
+  return exact.cast(dtype == DType::unknown ? like.array().dtype() : dtype);
 }
 
 Term Term::then(const char* op, const ParamMap& params) const { return apply(op, {*this}, params); }

@@ -39,6 +39,7 @@ class Term {
 
  private:
   friend std::vector<Term> apply_all(const char* op, std::span<const Term> in, const ParamMap& params);
+  friend Term constant(const Term& like, const Shape& shape, std::span<const double> values, DType dtype);
   CallFn call_ = nullptr;
   NDArray array_;
 };
@@ -68,6 +69,9 @@ Term gammaln(const Term& a);
 
 ParamValue tuple_of(const Shape& shape);
 
+// Given numbers, beside `like` and of its dtype or another.
+Term constant(const Term& like, const Shape& shape, std::span<const double> values, DType dtype = DType::unknown);
+
 // The call that is composed: its inputs (half types as float32) and parameters.
 class Composing {
  public:
@@ -94,9 +98,9 @@ using Compose = std::vector<Term> (*)(const Composing& c);
 // Beside the operator's registration. `applies`: the calls that it is for; null: all.
 class RegisterComposition {
  public:
-  RegisterComposition(const char* op, Compose compose, bool (*applies)(const Params&) = nullptr);
+  RegisterComposition(const char* op, Compose compose, bool (*applies)(const Params&, bool training) = nullptr);
 };
 
-Compose composition_of(const OpDef& op, const Params& params);  // null if there is none
+Compose composition_of(const OpDef& op, const Params& params, bool training);  // null if there is none
 
 }  // namespace mxnet

@@ -168,7 +168,7 @@ std::vector<Term> compose_prelu(const Composing& c) {
   return {c[0].then("relu") - gamma * (-c[0]).then("relu")};
 }
 const RegisterComposition prelu_composition{
-    "LeakyReLU", compose_prelu, [](const Params& p) { return p.as<LeakyParams>().act_type == LeakyType::prelu; }};
+    "LeakyReLU", compose_prelu, [](const Params& p, bool) { return p.as<LeakyParams>().act_type == LeakyType::prelu; }};
 
 int leaky_variant(const Params& p) { return static_cast<int>(p.as<LeakyParams>().act_type); }
 

@@ -69,7 +69,6 @@ def ctc_samples(rng):
 record(
     "CTCLoss",
     grad=True,
-    second_order=False,
     dtypes=FLOATS,
     data=(0,),
     rtol=HALVES,
@@ -260,7 +259,6 @@ def hawkes_sample(rng, **more):
 record(
     "_contrib_hawkesll",
     grad=True,
-    second_order=False,
     data=(0, 1, 2, 3),
     cast=(0, 1, 2, 3, 4, 6, 7),
     rtol=HALVES,

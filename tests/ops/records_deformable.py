@@ -99,7 +99,6 @@ record(
     "_contrib_DeformableConvolution",
     dtypes=("float32", "float64", "float16"),
     grad=True,
-    second_order=False,
     rtol={**LOOSE, "float32": 1e-3, "float16": 0.1},
     samples=lambda rng: deformable_samples(rng, False),
     reference=deformable_convolution,
@@ -110,7 +109,6 @@ record(
     "_contrib_ModulatedDeformableConvolution",
     dtypes=("float32", "float64"),
     grad=True,
-    second_order=False,
     oracle=False,  # no gradient on a CPU
     rtol={**LOOSE, "float32": 1e-3},
     samples=lambda rng: deformable_samples(rng, True),
@@ -143,7 +141,6 @@ record(
     "Correlation",
     dtypes=FLOATS,
     grad=True,
-    second_order=False,
     rtol=LOOSE,
     samples=lambda rng: [
         Sample([normal(rng, 2, 3, 5, 6), normal(rng, 2, 3, 5, 6)], dict(max_displacement=2, pad_size=2)),

@@ -135,7 +135,6 @@ record(
     "RNN",
     dtypes=FLOATS,
     grad=True,
-    second_order=False,
     rtol={"float32": 1e-4, "float16": 2e-2, "bfloat16": 8e-2},
     samples=samples,
     reference=rnn,

@@ -36,7 +36,6 @@ record(
     "BilinearSampler",
     dtypes=("float32", "float64", "float16"),
     grad=True,
-    second_order=False,
     rtol={**LOOSE, "float16": 5e-2},
     samples=lambda rng: [
         Sample([normal(rng, 2, 3, 5, 4), rng.uniform(-0.9, 0.9, (2, 2, 3, 6))]),
@@ -95,7 +94,6 @@ record(
     "SpatialTransformer",
     dtypes=("float32", "float64"),
     grad=True,
-    second_order=False,
     rtol=LOOSE,
     samples=lambda rng: [
         Sample(

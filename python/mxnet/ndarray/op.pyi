@@ -103,8 +103,7 @@ def CTCLoss(
     for its label, loss and gradient are zero. A label outside of the classes raises IndexError, a length outside
     of its array ValueError, when the result is waited for.
 
-    Graves, Fernandez, Gomez and Schmidhuber, Connectionist temporal classification, 2006. The gradient has no
-    gradient.
+    Graves, Fernandez, Gomez and Schmidhuber, Connectionist temporal classification, 2006.
 
     use_data_lengths: Whether the lengths of the sequences are given. (boolean, default False)
     use_label_lengths: Whether the lengths of the labels are given. (boolean, default False)
@@ -1394,8 +1393,7 @@ def ctc_loss(
     for its label, loss and gradient are zero. A label outside of the classes raises IndexError, a length outside
     of its array ValueError, when the result is waited for.
 
-    Graves, Fernandez, Gomez and Schmidhuber, Connectionist temporal classification, 2006. The gradient has no
-    gradient.
+    Graves, Fernandez, Gomez and Schmidhuber, Connectionist temporal classification, 2006.
 
     use_data_lengths: Whether the lengths of the sequences are given. (boolean, default False)
     use_label_lengths: Whether the lengths of the labels are given. (boolean, default False)
@@ -2543,7 +2541,7 @@ def random_pdf_dirichlet(
     """Density of samples: that of the Dirichlet distribution.
 
     Shapes: alpha (..., k), sample (..., *, k), that is with any further axes before the last; output like sample
-    without its last axis. The gradients have no gradients.
+    without its last axis.
 
     is_log: Whether to give the logarithm of the density. (boolean, default False)
     """
@@ -2554,8 +2552,7 @@ def random_pdf_exponential(
 ) -> NDArray:
     """Density of samples: that of the exponential distribution with rate lam.
 
-    Shapes: the parameters (...), sample (..., *), that is with any further axes; output like sample. The
-    gradients have no gradients.
+    Shapes: the parameters (...), sample (..., *), that is with any further axes; output like sample.
 
     is_log: Whether to give the logarithm of the density. (boolean, default False)
     """
@@ -2566,8 +2563,7 @@ def random_pdf_gamma(
 ) -> NDArray:
     """Density of samples: that of the gamma distribution with shape alpha and rate beta.
 
-    Shapes: the parameters (...), sample (..., *), that is with any further axes; output like sample. The
-    gradients have no gradients.
+    Shapes: the parameters (...), sample (..., *), that is with any further axes; output like sample.
 
     is_log: Whether to give the logarithm of the density. (boolean, default False)
     """
@@ -2578,8 +2574,7 @@ def random_pdf_generalized_negative_binomial(
 ) -> NDArray:
     """Density of samples: the probability under a negative binomial distribution with mean mu and dispersion alpha.
 
-    Shapes: the parameters (...), sample (..., *), that is with any further axes; output like sample. The
-    gradients have no gradients.
+    Shapes: the parameters (...), sample (..., *), that is with any further axes; output like sample.
 
     is_log: Whether to give the logarithm of the density. (boolean, default False)
     """
@@ -2591,8 +2586,7 @@ def random_pdf_negative_binomial(
     """Density of samples: the probability of so many failures before success number k, each try succeeding with
     probability p.
 
-    Shapes: the parameters (...), sample (..., *), that is with any further axes; output like sample. The
-    gradients have no gradients.
+    Shapes: the parameters (...), sample (..., *), that is with any further axes; output like sample.
 
     is_log: Whether to give the logarithm of the density. (boolean, default False)
     """
@@ -2603,8 +2597,7 @@ def random_pdf_normal(
 ) -> NDArray:
     """Density of samples: that of the normal distribution.
 
-    Shapes: the parameters (...), sample (..., *), that is with any further axes; output like sample. The
-    gradients have no gradients.
+    Shapes: the parameters (...), sample (..., *), that is with any further axes; output like sample.
 
     is_log: Whether to give the logarithm of the density. (boolean, default False)
     """
@@ -2615,8 +2608,7 @@ def random_pdf_poisson(
 ) -> NDArray:
     """Density of samples: the probability under a Poisson distribution with mean lam.
 
-    Shapes: the parameters (...), sample (..., *), that is with any further axes; output like sample. The
-    gradients have no gradients.
+    Shapes: the parameters (...), sample (..., *), that is with any further axes; output like sample.
 
     is_log: Whether to give the logarithm of the density. (boolean, default False)
     """
@@ -2627,8 +2619,7 @@ def random_pdf_uniform(
 ) -> NDArray:
     """Density of samples: 1 / (high - low), whether or not the sample lies between.
 
-    Shapes: the parameters (...), sample (..., *), that is with any further axes; output like sample. The
-    gradients have no gradients.
+    Shapes: the parameters (...), sample (..., *), that is with any further axes; output like sample.
 
     is_log: Whether to give the logarithm of the density. (boolean, default False)
     """

@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "backend/cpu/parallel.h"
+#include "operator/composition.h"
 #include "operator/op.h"
 #include "operator/through_float.h"
 #include "ops/nn/softmax.h"
@@ -244,6 +245,126 @@ void gradient(GradientBuilder& g) {
   g.give(0, "broadcast_mul", {g.output(1), heads});
 }
 
+// ---- higher order
+// ----------------------------------------------------------------------------------------------------
+
+// Of terms that are all finite.
+Term log_sum(std::span<const Term> terms) {
+  Term most = terms[0];
+  for (size_t i = 1; i < terms.size(); ++i) most = apply("broadcast_maximum", {most, terms[i]});
+  most = most.then("BlockGrad");
+  Term sum = exp(terms[0] - most);
+  for (size_t i = 1; i < terms.size(); ++i) sum = sum + exp(terms[i] - most);
+  return most + log(sum);
+}
+
+// The recursion over all sequences at once; what is not possible has a logarithm of -1e30, whose exponential is 0.
+class Composition {
+ public:
+  explicit Composition(const Composing& c)
+      : c_(c), p_(c.as<CtcParams>()), length_(c[0].shape()[0]), batch_(c[0].shape()[1]), classes_(c[0].shape()[2]) {
+    width_ = c[1].shape()[1];
+    states_ = 2 * width_ + 1;
+    read_labels();
+  }
+
+  Term loss() const {
+    const Term emit = emissions();
+    Term alpha = emit.at(0, 0) + mask([](int64_t, int64_t s) { return s < 2; });
+    const Term jump =
+        mask([&](int64_t n, int64_t s) { return s % 2 == 1 && s >= 3 && label(n, s / 2) != label(n, s / 2 - 1); });
+    for (int64_t t = 1; t < length_; ++t) {
+      std::vector<Term> from{alpha};
+      if (states_ > 1) from.push_back(shifted(alpha, 1));
+      if (states_ > 1) from.push_back(shifted(alpha, 2) + jump);
+      const Term next = emit.at(0, t) + log_sum(from);
+      const Term runs = numbers({batch_, 1}, [&](int64_t n, int64_t) { return t < lengths_[n] ? 1.0 : 0.0; });
+      alpha = runs * next + (1 - runs) * alpha;
+    }
+    const Term ends = alpha + mask([&](int64_t n, int64_t s) {
+                        return s == 2 * used_[n] || (used_[n] > 0 && s == 2 * used_[n] - 1);
+                      });
+    std::vector<Term> last;
+    for (int64_t s = 0; s < states_; ++s) last.push_back(ends.slice(1, s, s + 1));
+    const Term possible = numbers({batch_, 1}, [&](int64_t n, int64_t) { return is_possible(n) ? 1.0 : 0.0; });
+    return (-(possible * log_sum(last))).reshaped({batch_});
+  }
+
+ private:
+  static constexpr double kImpossible = -1e30;
+
+  int64_t label(int64_t n, int64_t i) const { return labels_[n * width_ + i]; }
+  bool is_possible(int64_t n) const {
+    int64_t repeats = 0;
+    for (int64_t i = 1; i < used_[n]; ++i) repeats += label(n, i) == label(n, i - 1);
+    return lengths_[n] > 0 && used_[n] + repeats <= lengths_[n];
+  }
+
+  std::vector<int64_t> read(const Term& t) const {
+    t.array().wait_to_read();
+    std::vector<int64_t> values(static_cast<size_t>(t.shape().size()));
+    ops::load_indices(t.array().data(), t.array().dtype(), t.shape().size(), values.data());
+    return values;
+  }
+
+  // The loss itself refuses what does not fit; here it must only not lead astray.
+  void read_labels() {
+    labels_ = read(c_[1]);
+    lengths_.assign(static_cast<size_t>(batch_), length_);
+    if (p_.use_data_lengths) lengths_ = read(c_[2]);
+    if (p_.use_label_lengths) used_ = read(c_[p_.label_lengths_at()]);
+    const int64_t padding = p_.blank_label == Blank::first ? 0 : -1;
+    for (int64_t n = 0; n < batch_; ++n) {
+      const auto row = labels_.begin() + n * width_;
+      if (!p_.use_label_lengths) used_.push_back(std::find(row, row + width_, padding) - row);
+      used_[n] = std::clamp<int64_t>(used_[n], 0, width_);
+      lengths_[n] = std::clamp<int64_t>(lengths_[n], 0, length_);
+    }
+    for (int64_t& k : labels_) k = std::clamp<int64_t>(k, 0, classes_ - 1);
+  }
+
+  template <typename F>
+  Term numbers(const Shape& shape, F&& f) const {
+    std::vector<double> values;
+    for (int64_t i = 0; i < shape[0]; ++i) {
+      for (int64_t j = 0; j < shape[1]; ++j) values.push_back(f(i, j));
+    }
+    return constant(c_[0], shape, values);
+  }
+  template <typename F>
+  Term mask(F&& allowed) const {
+    return numbers({batch_, states_}, [&](int64_t n, int64_t s) { return allowed(n, s) ? 0.0 : kImpossible; });
+  }
+
+  Term shifted(const Term& alpha, int64_t by) const {
+    const Term never = numbers({batch_, by}, [](int64_t, int64_t) { return kImpossible; });
+    return join("Concat", 1, std::vector<Term>{never, alpha.slice(1, 0, states_ - by)});
+  }
+
+  // (length, batch, states): the logarithms of what each state emits.
+  Term emissions() const {
+    const Term rows = c_[0].then("log_softmax").then("transpose", {{"axes", tuple_of({1, 2, 0})}});
+    const int64_t blank = p_.blank_label == Blank::first ? 0 : classes_ - 1;
+    std::vector<double> places;
+    for (int64_t n = 0; n < batch_; ++n) {
+      for (int64_t s = 0; s < states_; ++s) {
+        places.push_back(static_cast<double>(n * classes_ + (s % 2 ? label(n, s / 2) : blank)));
+      }
+    }
+    const Term index = constant(c_[0], {batch_, states_}, places, DType::f64);
+    return apply("take", {rows.reshaped({batch_ * classes_, length_}), index})
+        .then("transpose", {{"axes", tuple_of({2, 0, 1})}});
+  }
+
+  const Composing& c_;
+  const CtcParams& p_;
+  int64_t length_, batch_, classes_, width_, states_;
+  std::vector<int64_t> labels_, lengths_, used_;
+};
+
+std::vector<Term> compose(const Composing& c) { return {Composition(c).loss()}; }
+const RegisterComposition composition{"CTCLoss", compose};
+
 const RegisterOp ctc_loss{
     {.name = "CTCLoss",
      .doc =
@@ -253,13 +374,13 @@ const RegisterOp ctc_loss{
          "(batch,). Without label_lengths a label ends at its first padding value. Where a sequence is too short for "
          "its label, loss and gradient are zero. A label outside of the classes raises IndexError, a length outside "
          "of its array ValueError, when the result is waited for.\n\nGraves, Fernandez, Gomez and Schmidhuber, "
-         "Connectionist temporal classification, 2006. The gradient has no gradient.",
+         "Connectionist temporal classification, 2006.",
      .aliases = {"ctc_loss", "_contrib_CTCLoss", "_contrib_ctc_loss"},
      .params = schema_of<CtcParams>(),
      .inputs = inputs(),
      .outputs = Outputs(1).with_residuals(1).named({"output0"}),
      .infer = {infer_shape, infer_dtype},
-     .gradient = Gradient(gradient).without_inputs(),
+     .gradient = Gradient(gradient),
      .kernels = {{"portable", prepare}, {"through float", prepare_through_float<prepare>}},
      .flags = {.precision = Precision::full}}};
 

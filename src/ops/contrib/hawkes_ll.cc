@@ -3,6 +3,7 @@
 //   lda[k] + alpha[k] beta[k] S[k](t),  S[k](t) = state[k] exp(-beta[k] t) + sum of exp(-beta[k] (t - t_i)), t_i < t.
 #include <cmath>
 
+#include "operator/composition.h"
 #include "operator/op.h"
 #include "operator/through_float.h"
 #include "ops/linalg/matrices.h"
@@ -195,6 +196,31 @@ void infer_backward_dtype(InferContext& c) {
 }
 
 const std::vector<std::string> kInputs{"lda", "alpha", "beta", "state", "lags", "marks", "valid_length", "max_time"};
+
+// All sequences at once, event by event. `counts` tells which mark an event has, if it counts.
+std::vector<Term> compose(const Composing& c) {
+  const int64_t n = c[kLda].shape()[0], k = c[kLda].shape()[1], events = c[kLags].shape()[1];
+  const auto column = [n](const Term& t) { return t.then("BlockGrad").reshaped({n, 1}); };
+  const Term &lda = c[kLda], &alpha = c[kAlpha], &beta = c[kBeta], end = column(c[kMaxTime]);
+  Term memory = c[kState], last = lda.then("zeros_like"), time = end.then("zeros_like"), seen = last;
+  Term value;
+  const auto plus = [](Term& sum, const Term& term) { sum = sum.is_none() ? term : sum + term; };
+  for (int64_t i = 0; i < events; ++i) {
+    const Term valid = column(c[kLength]).then("_greater_scalar", static_cast<double>(i));
+    const Term counts = c[kMarks].at(1, i).then("one_hot", {{"depth", k}}).cast(valid.array().dtype()) * valid;
+    time = time + column(c[kLags].slice(1, i, i + 1)) * valid;
+    const Term now = memory * exp(-(beta * (time - last)));
+    const Term intensity = lda + alpha * beta * now;
+    plus(value, log(counts * intensity + (1 - counts)).sum({1}));
+    memory = memory + counts * (now + 1 - memory);
+    last = last + counts * (time - last);
+    seen = seen + counts;
+  }
+  const Term state = memory * exp(-(beta * (end - last)));
+  plus(value, -(lda * end + alpha * (c[kState] + seen - state)).sum({1}));
+  return {value, state};
+}
+const RegisterComposition composition{"_contrib_hawkesll", compose};
 
 const RegisterOp hawkes{
     {.name = "_contrib_hawkesll",

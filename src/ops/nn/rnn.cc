@@ -370,7 +370,8 @@ Inputs backward_inputs() {
 }
 
 void no_higher_order(GradientBuilder&) {
-  fail(ErrorKind::not_supported, "RNN: there are no gradients of higher order; unroll a gluon.rnn cell to have them");
+  fail(ErrorKind::not_supported,
+       "RNN: there are no gradients of higher order with dropout; unroll a gluon.rnn cell to have them");
 }
 
 const RegisterOp backward_rnn{{

@@ -401,12 +401,11 @@ Prepared prepare_dirichlet_backward(const PrepareArgs& args) {
   });
 }
 
-// ---- higher order ----------------------------------------------------------------------------------------------------
+// ---- higher order
+// ----------------------------------------------------------------------------------------------------
 
 // The logarithms of the densities once more, of arrays.
-Term log_normal(const Term& x, const Term* p) {
-  return -0.5 * square((x - p[0]) / p[1]) - log(p[1]) - kLogRootTwoPi;
-}
+Term log_normal(const Term& x, const Term* p) { return -0.5 * square((x - p[0]) / p[1]) - log(p[1]) - kLogRootTwoPi; }
 Term log_uniform(const Term&, const Term* p) { return -log(p[1] - p[0]); }
 Term log_gamma(const Term& x, const Term* p) {
   return p[0] * log(p[1]) + (p[0] - 1) * log(x) - p[1] * x - gammaln(p[0]);

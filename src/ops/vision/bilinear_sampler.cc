@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "backend/cpu/strided_copy.h"
+#include "ops/vision/sample_composition.h"
 #include "ops/vision/taps.h"
 #include "resource/scratch.h"
 
@@ -236,6 +237,17 @@ Prepared prepare_backward(const PrepareArgs& a) {
     return make_kernel(std::move(run), 100 + 3 * s.cost());
   });
 }
+
+std::vector<Term> compose(const Composing& c) {
+  const Shape &data = c[0].shape(), &grid = c[1].shape();
+  const int64_t points = grid[2] * grid[3];
+  const auto pixels = [&](int64_t axis, int64_t extent) {
+    return (c[1].at(1, axis).reshaped({data[0], points}) + 1) * (static_cast<double>(extent - 1) / 2);
+  };
+  const Term samples = sample_composed(c[0], pixels(1, data[2]), pixels(0, data[3]));
+  return {samples.then("transpose", {{"axes", tuple_of({0, 2, 1})}}).reshaped({data[0], data[1], grid[2], grid[3]})};
+}
+const RegisterComposition composition{"BilinearSampler", compose};
 
 const RegisterOp bilinear_sampler{{
     .name = "BilinearSampler",

@@ -2,6 +2,7 @@
 #include <cmath>
 
 #include "backend/cpu/strided_copy.h"
+#include "operator/composition.h"
 #include "ops/vision/vision.h"
 
 namespace mxnet::vision {
@@ -222,6 +223,32 @@ void infer_backward_shape(InferContext& c) {
   c.merge_in(0, infer_from(c, 1));
   for (int i : {0, 1}) c.merge_out(i, c.in[1].shape);
 }
+
+// One map of products or differences for each displacement, summed over channels and kernels by pooling.
+std::vector<Term> compose(const Composing& c) {
+  const auto& p = c.as<CorrelationParams>();
+  const Extents e(p, c[0].shape());
+  const ParamMap padding{{"mode", "constant"},
+                         {"pad_width", tuple_of({0, 0, 0, 0, p.pad_size, p.pad_size, p.pad_size, p.pad_size})}};
+  const Term a = c[0].then("Pad", padding), b = c[1].then("Pad", padding);
+  const int64_t height = (e.rows - 1) * p.stride1 + p.kernel_size, width = (e.columns - 1) * p.stride1 + p.kernel_size;
+  const auto window = [&](const Term& image, int64_t dy, int64_t dx) {
+    const int64_t y = p.max_displacement + dy, x = p.max_displacement + dx;
+    return image.slice(2, y, y + height).slice(3, x, x + width);
+  };
+  const ParamMap sum{{"kernel", tuple_of({p.kernel_size, p.kernel_size})},
+                     {"stride", tuple_of({p.stride1, p.stride1})},
+                     {"pool_type", "sum"}};
+  const Term still = window(a, 0, 0);
+  std::vector<Term> maps;
+  for (int64_t i = 0; i < e.displacements(); ++i) {
+    const Term moved = window(b, (i / e.side() - e.radius) * p.stride2, (i % e.side() - e.radius) * p.stride2);
+    const Term each = p.is_multiply ? still * moved : (still - moved).then("abs");
+    maps.push_back(each.sum({1}, true).then("Pooling", sum) * scale_of<double>(p, e));
+  }
+  return {join("Concat", 1, maps)};
+}
+const RegisterComposition composition{"Correlation", compose};
 
 const RegisterOp correlation{{
     .name = "Correlation",

@@ -7,6 +7,7 @@
 #include "backend/cpu/gemm.h"
 #include "backend/cpu/strided_copy.h"
 #include "ops/vision/deformable_columns.h"
+#include "ops/vision/sample_composition.h"
 #include "ops/vision/vision.h"
 
 namespace mxnet::vision {
@@ -376,6 +377,85 @@ OpDef backward_op(const char* name, const char* doc, const ParamSchema& params, 
           .kernels = wide_kernels<prepare_backward>(),
           .flags = {.hidden = true}};
 }
+
+// Columns of samples times the weights, group by group.
+class Composition {
+ public:
+  explicit Composition(const Composing& c)
+      : c_(c), p_(c.as<DeformableConvParams>()), slots_(p_), data_(c[0].shape()), out_(c[1].shape()) {}
+
+  Term output() const {
+    const int64_t batch = data_[0], points = out_[2] * out_[3], per_group = data_[1] / p_.num_group;
+    std::vector<Term> of_group;
+    for (int64_t d = 0; d < p_.num_deformable_group; ++d) of_group.push_back(samples(d));
+    const Term columns = join("Concat", 3, of_group);  // (batch, taps, points, channels)
+    std::vector<Term> maps;
+    for (int64_t g = 0; g < p_.num_group; ++g) {
+      const Term rows = columns.slice(3, g * per_group, (g + 1) * per_group)
+                            .then("transpose", {{"axes", tuple_of({0, 2, 3, 1})}})
+                            .reshaped({batch * points, per_group * taps()});
+      const int64_t filters = p_.num_filter / p_.num_group;
+      const Term weight = c_[slots_.weight].slice(0, g * filters, (g + 1) * filters);
+      maps.push_back(apply("dot", {rows, weight.reshaped({filters, per_group * taps()})}, {{"transpose_b", true}}));
+    }
+    const Term map = join("Concat", 1, maps)
+                         .reshaped({batch, points, p_.num_filter})
+                         .then("transpose", {{"axes", tuple_of({0, 2, 1})}})
+                         .reshaped({batch, p_.num_filter, out_[2], out_[3]});
+    return slots_.bias < 0 ? map : map + c_[slots_.bias].reshaped({1, p_.num_filter, 1, 1});
+  }
+
+ private:
+  int64_t taps() const { return p_.kernel[0] * p_.kernel[1]; }
+
+  // Where the points of an undeformed convolution lie along an axis: (1, taps * points).
+  Term places(int d) const {
+    std::vector<double> list;
+    for (int64_t tap = 0; tap < taps(); ++tap) {
+      const int64_t in_window = d == 0 ? tap / p_.kernel[1] : tap % p_.kernel[1];
+      for (int64_t point = 0; point < out_[2] * out_[3]; ++point) {
+        const int64_t window = d == 0 ? point / out_[3] : point % out_[3];
+        list.push_back(static_cast<double>(window * p_.step(p_.stride, d, 1) - p_.step(p_.pad, d, 0) +
+                                           in_window * p_.step(p_.dilate, d, 1)));
+      }
+    }
+    return constant(c_[0], {1, static_cast<int64_t>(list.size())}, list);
+  }
+
+  // Points outside of the image count as 0, those less than a pixel past its end as its last pixel.
+  Term clamped(const Term& v, int64_t extent, Term& inside) const {
+    const double last = static_cast<double>(extent - 1);
+    inside = inside * v.then("_greater_equal_scalar", 0.0) * v.then("_lesser_scalar", last + 1);
+    return v.then("clip", {{"a_min", 0.0}, {"a_max", last}});
+  }
+
+  // (batch, taps, points, channels of a deformable group)
+  Term samples(int64_t group) const {
+    const int64_t batch = data_[0], points = out_[2] * out_[3], channels = data_[1] / p_.num_deformable_group;
+    const Term offsets =
+        c_[1].slice(1, group * 2 * taps(), (group + 1) * 2 * taps()).reshaped({batch, taps(), 2, points});
+    const auto coordinate = [&](int d) { return offsets.at(2, d).reshaped({batch, taps() * points}) + places(d); };
+    Term y = coordinate(0), x = coordinate(1), factor = y.then("ones_like");
+    if (!p_.modulated) {
+      y = clamped(y, data_[2], factor);
+      x = clamped(x, data_[3], factor);
+    } else {
+      factor = c_[slots_.mask].slice(1, group * taps(), (group + 1) * taps());
+    }
+    const Term image = c_[0].slice(1, group * channels, (group + 1) * channels);
+    const Term samples = sample_composed(image, y, x) * factor.reshaped({batch, taps() * points, 1});
+    return samples.reshaped({batch, taps(), points, channels});
+  }
+
+  const Composing& c_;
+  const DeformableConvParams& p_;
+  const Slots slots_;
+  const Shape &data_, &out_;
+};
+
+std::vector<Term> compose(const Composing& c) { return {Composition(c).output()}; }
+const RegisterComposition composition{"_contrib_DeformableConvolution", compose};
+const RegisterComposition modulated_composition{"_contrib_ModulatedDeformableConvolution", compose};
 
 const std::vector<std::string> kInputs{"data", "offset", "weight", "bias"};
 const std::vector<std::string> kModulatedInputs{"data", "offset", "mask", "weight", "bias"};

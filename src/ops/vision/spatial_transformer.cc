@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <optional>
 
+#include "operator/composition.h"
 #include "ops/vision/sampler.h"
 #include "resource/scratch.h"
 
@@ -81,6 +82,13 @@ Prepared prepare_backward(const PrepareArgs& a) {
     return make_kernel(std::move(run), 100 + 3 * s.cost(), 2 * grid_bytes<T>(s));
   });
 }
+
+std::vector<Term> compose(const Composing& c) {
+  const ParamValue target = tuple_of(c.as<SpatialTransformerParams>().target_shape);
+  const Term grid = c[1].then("GridGenerator", {{"transform_type", "affine"}, {"target_shape", target}});
+  return {apply("BilinearSampler", {c[0], grid})};
+}
+const RegisterComposition composition{"SpatialTransformer", compose};
 
 const RegisterOp spatial_transformer{{
     .name = "SpatialTransformer",
