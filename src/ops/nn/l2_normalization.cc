@@ -54,16 +54,18 @@ void infer_dtype(InferContext& c) {
   infer::same_dtype(c);
 }
 
-// The sum of f(i) for i < n. Neighbours (step 1) are summed in vectors.
+// The sum of f(i) for i < n, in several sums that do not wait for each other.
 template <typename A, typename F>
-A sum_of(int64_t n, bool neighbours, F&& f) {
-  A sum = 0;
-  if (neighbours) {
-#pragma omp simd reduction(+ : sum)
-    for (int64_t i = 0; i < n; ++i) sum += f(i);
-  } else {
-    for (int64_t i = 0; i < n; ++i) sum += f(i);
+A sum_of(int64_t n, F&& f) {
+  constexpr int64_t kSums = 16;
+  A sums[kSums] = {};
+  int64_t i = 0;
+  for (; i + kSums <= n; i += kSums) {
+    for (int64_t k = 0; k < kSums; ++k) sums[k] += f(i + k);
   }
+  for (; i < n; ++i) sums[0] += f(i);
+  A sum = 0;
+  for (const A part : sums) sum += part;
   return sum;
 }
 
@@ -85,9 +87,8 @@ Prepared prepare_forward(const PrepareArgs& a) {
       const T* x = static_cast<const T*>(c.in[0]);
       T* y = static_cast<T*>(c.out[0]);
       each_group(v, [&](int64_t at, int64_t group) {
-        const bool neighbours = v.inner == 1;
-        const int64_t step = neighbours ? 1 : v.inner;
-        const A sum = sum_of<A>(v.n, neighbours, [&](int64_t i) {
+        const int64_t step = v.inner;
+        const A sum = sum_of<A>(v.n, [&](int64_t i) {
           const A value = A(x[at + i * step]);
           return value * value;
         });
@@ -110,8 +111,7 @@ Prepared prepare_backward(const PrepareArgs& a) {
       const T* x = static_cast<const T*>(c.in[1]);
       T* dx = static_cast<T*>(c.out[0]);
       each_group(v, [&](int64_t at, int64_t group) {
-        const A dot =
-            sum_of<A>(v.n, v.inner == 1, [&](int64_t i) { return A(dy[at + i * v.inner]) * A(x[at + i * v.inner]); });
+        const A dot = sum_of<A>(v.n, [&](int64_t i) { return A(dy[at + i * v.inner]) * A(x[at + i * v.inner]); });
         const A inverse = A(1) / A(static_cast<const T*>(c.in[2])[group]);
         const A share = dot * inverse * inverse;
         for (int64_t i = 0; i < v.n; ++i) {

@@ -187,9 +187,10 @@ Prepared prepare_svm_backward(const PrepareArgs& a) {
         const C margin = C(p.margin), factor = C(p.regularization_coefficient);
         const T* y = static_cast<const T*>(c.in[0]);
         const auto* label = static_cast<const Label*>(c.in[1]);
-        const auto slope = [&](C score) {  // of the loss by how far a score is below the margin
+        const C constant = p.use_linear ? C(1) : C(0), linear = p.use_linear ? C(0) : C(2);
+        const auto slope = [=](C score) {  // of the loss by how far a score is below the margin
           const C short_by = margin - score;
-          return short_by > 0 ? (p.use_linear ? C(1) : C(2) * short_by) : C(0);
+          return short_by > 0 ? constant + linear * short_by : C(0);
         };
         cpu::parallel_for(rows, std::max<int64_t>(1, 8192 / std::max<int64_t>(1, n)), [&](int64_t begin, int64_t end) {
           for (int64_t r = begin; r < end; ++r) {

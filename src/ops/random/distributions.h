@@ -32,7 +32,7 @@ class WordSource {
 inline double draw_normal(WordSource& source) { return random::normal_double(source.next()).first; }
 
 // Rate 1.
-inline double draw_exponential(WordSource& source) { return -std::log(1.0 - source.uniform()); }
+inline double exponential_of(double uniform) { return -std::log(1.0 - uniform); }
 
 // Scale 1. Marsaglia and Tsang, "A simple method for generating gamma variables", 2000; shapes below 1 by a power.
 inline double draw_gamma(WordSource& source, double shape) {
@@ -54,20 +54,25 @@ inline double draw_gamma(WordSource& source, double shape) {
 
 // Small rates invert the distribution function, term by term; large ones use transformed rejection (Hoermann, "The
 // transformed rejection method for generating Poisson random variables", 1993, algorithm PTRS).
+inline constexpr double kSmallRate = 10;
+
+// Below kSmallRate; `none` is exp(-rate), the probability of 0.
+inline double draw_small_poisson(WordSource& source, double rate, double none) {
+  // The sum of all terms may miss 1 by rounding: terms that no longer change it end the search.
+  double term = none, sum = none, count = 0;
+  const double u = source.uniform();
+  while (u >= sum && (count < rate || term > 1e-17)) {
+    ++count;
+    term *= rate / count;
+    sum += term;
+  }
+  return count;
+}
+
 inline double draw_poisson(WordSource& source, double rate) {
   if (rate <= 0) return 0;
   if (!std::isfinite(rate)) return rate;
-  if (rate < 10) {
-    // The sum of all terms may miss 1 by rounding: terms that no longer change it end the search.
-    double term = std::exp(-rate), sum = term, count = 0;
-    const double u = source.uniform();
-    while (u >= sum && (count < rate || term > 1e-17)) {
-      ++count;
-      term *= rate / count;
-      sum += term;
-    }
-    return count;
-  }
+  if (rate < kSmallRate) return draw_small_poisson(source, rate, std::exp(-rate));
   const double b = 0.931 + 2.53 * std::sqrt(rate), a = -0.059 + 0.02483 * b;
   const double inverse_alpha = 1.1239 + 1.1328 / (b - 3.4), v_r = 0.9277 - 3.6224 / (b - 2), log_rate = std::log(rate);
   for (;;) {

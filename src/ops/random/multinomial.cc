@@ -154,36 +154,37 @@ const RegisterOp backward_multinomial{
 
 // ---- _shuffle ------------------------------------------------------------------------------------------------------
 
-// Fisher and Yates: position i of the stream chooses what goes to place i. What they choose does not depend on the
-// rows, so it is drawn first, by the team.
+// Fisher and Yates: position i of the stream chooses what changes places with element i. The choices do not depend on
+// the elements, so they are drawn first, by the team.
 template <typename I>
-void draw_order(const random::Stream& stream, int64_t rows, I* order, I* chosen) {
-  cpu::parallel_for(rows, 4096, [=](int64_t begin, int64_t end) {
+void draw_choices(const random::Stream& stream, int64_t n, I* chosen) {
+  cpu::parallel_for(n, 4096, [=](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       const random::Words w = stream.at(static_cast<uint64_t>(i));
       chosen[i] = static_cast<I>(random::below(static_cast<uint64_t>(i) + 1, w.v[0], w.v[1]));
-      order[i] = static_cast<I>(i);
     }
   });
+}
+
+template <typename E, typename I>
+void exchange(E* elements, const I* chosen, int64_t n) {
   constexpr int64_t kAhead = 16;  // the places lie anywhere in memory
-  for (int64_t i = rows - 1; i > 0; --i) {
-    if (i > kAhead) __builtin_prefetch(order + chosen[i - kAhead], 1);
-    std::swap(order[i], order[chosen[i]]);
+  for (int64_t i = n - 1; i > 0; --i) {
+    if (i > kAhead) __builtin_prefetch(elements + chosen[i - kAhead], 1);
+    std::swap(elements[i], elements[chosen[i]]);
   }
 }
 
-// Elements of a size that the compiler knows.
+// Elements of the size of E change places themselves, other rows by their numbers.
 template <typename E, typename I>
-void gather_elements(const void* from, const I* order, int64_t rows, void* to) {
-  cpu::parallel_for(rows, 16384, [=](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) static_cast<E*>(to)[i] = static_cast<const E*>(from)[order[i]];
-  });
+void shuffle_elements(const void* from, const I* chosen, int64_t n, void* to) {
+  std::memcpy(to, from, static_cast<size_t>(n) * sizeof(E));
+  exchange(static_cast<E*>(to), chosen, n);
 }
-
 template <typename I>
-void gather_rows(const void* from, const I* order, int64_t rows, int64_t bytes, void* to) {
-  if (bytes == 4) return gather_elements<uint32_t>(from, order, rows, to);
-  if (bytes == 8) return gather_elements<uint64_t>(from, order, rows, to);
+void shuffle_rows(const void* from, const I* chosen, int64_t rows, int64_t bytes, I* order, void* to) {
+  std::iota(order, order + rows, I(0));
+  exchange(order, chosen, rows);
   const char* src = static_cast<const char*>(from);
   char* dst = static_cast<char*>(to);
   cpu::parallel_for(rows, std::max<int64_t>(1, 65536 / bytes), [=](int64_t begin, int64_t end) {
@@ -201,9 +202,11 @@ Prepared prepare_shuffle(const PrepareArgs& args) {
     return make_kernel(
         [=](const KernelCall& c) {
           if (!c.out[0] || bytes == 0) return;
-          I* order = static_cast<I*>(c.scratch);
-          draw_order(c.random, rows, order, order + rows);
-          gather_rows(c.in[0], order, rows, bytes, c.out[0]);
+          I* chosen = static_cast<I*>(c.scratch);
+          draw_choices(c.random, rows, chosen);
+          if (bytes == 4) return shuffle_elements<uint32_t>(c.in[0], chosen, rows, c.out[0]);
+          if (bytes == 8) return shuffle_elements<uint64_t>(c.in[0], chosen, rows, c.out[0]);
+          shuffle_rows(c.in[0], chosen, rows, bytes, chosen + rows, c.out[0]);
         },
         50 + rows * 20 + rows * bytes / 8, static_cast<size_t>(rows) * 2 * sizeof(I));
   };

@@ -210,7 +210,9 @@ void gather(const KernelCall& c, int first, int64_t set, double* to) {
 // Of n samples with the same parameters.
 template <class D, typename T>
 void densities(const T* x, int64_t n, bool log, const double* p, const double* c, T* out) {
-  if (log) {
+  if constexpr (std::is_same_v<D, Uniform>) {
+    std::fill_n(out, n, static_cast<T>(log ? D::log_density(0, p, c) : D::density(0, p, c)));
+  } else if (log) {
     for (int64_t i = 0; i < n; ++i) out[i] = static_cast<T>(D::log_density(static_cast<double>(x[i]), p, c));
   } else {
     for (int64_t i = 0; i < n; ++i) out[i] = static_cast<T>(density<D>(static_cast<double>(x[i]), p, c));

@@ -31,7 +31,7 @@ struct Uniform {
   static void check(double low, double high) {
     if (!(low <= high)) fail(ErrorKind::value, "low must not be greater than high, got low ", low, " and high ", high);
   }
-  static double draw(WordSource& s, double low, double high) { return low + (high - low) * s.uniform(); }
+  static double of_uniform(double u, double low, double high) { return low + (high - low) * u; }
 };
 
 struct Normal {
@@ -70,7 +70,7 @@ struct Exponential {
   static constexpr int kCount = 1;
   static constexpr int kCost = 30;
   static void check(double lam, double) { need(lam > 0, "lam (rate) must be positive", lam); }
-  static double draw(WordSource& s, double lam, double) { return draw_exponential(s) / lam; }
+  static double of_uniform(double u, double lam, double) { return exponential_of(u) / lam; }
 };
 
 struct Poisson {
@@ -198,8 +198,8 @@ void fill_range(const random::Stream& stream, int64_t begin, int64_t end, double
   }
 }
 
-// Numbers [begin, end) of type T with one set of parameters. Normal numbers come in pairs: two neighbours share a
-// position of the stream.
+// Numbers [begin, end) of type T with one set of parameters. What takes half of a position's words, or comes in pairs
+// (normal numbers), shares it with a neighbour.
 template <class D, typename T>
 void draw_range(const random::Stream& stream, int64_t begin, int64_t end, double a, double b, T* out) {
   if constexpr (std::is_same_v<D, Normal>) {
@@ -207,6 +207,18 @@ void draw_range(const random::Stream& stream, int64_t begin, int64_t end, double
       const auto [first, second] = random::normal_double(stream.at(static_cast<uint64_t>(i / 2)));
       if (i % 2 == 0) out[i++] = static_cast<T>(a + b * first);
       if (i < end) out[i++] = static_cast<T>(a + b * second);
+    }
+  } else if constexpr (requires { D::of_uniform(0.0, a, b); }) {
+    for (int64_t i = begin; i < end;) {
+      const random::Words w = stream.at(static_cast<uint64_t>(i / 2));
+      if (i % 2 == 0) out[i++] = static_cast<T>(D::of_uniform(random::uniform_double(w.v[0], w.v[1]), a, b));
+      if (i < end) out[i++] = static_cast<T>(D::of_uniform(random::uniform_double(w.v[2], w.v[3]), a, b));
+    }
+  } else if (std::is_same_v<D, Poisson> && a > 0 && a < kSmallRate) {
+    const double none = std::exp(-a);
+    for (int64_t i = begin; i < end; ++i) {
+      WordSource source(stream, static_cast<uint64_t>(i));
+      out[i] = static_cast<T>(draw_small_poisson(source, a, none));
     }
   } else {
     for (int64_t i = begin; i < end; ++i) {

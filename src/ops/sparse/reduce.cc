@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // Sums and means of csr matrices, over rows, columns or all elements; norms of all elements of sparse arrays.
 #include <algorithm>
-#include <cmath>
-#include <numeric>
+#include <cstring>
 #include <vector>
 
 #include "backend/cpu/parallel.h"
 #include "ndarray/sparse.h"
+#include "resource/scratch.h"
 #include "simple_op/axes.h"
 
 namespace mxnet::ops {
@@ -62,36 +62,26 @@ bool infer_norm(const Params& params, std::span<const TensorSpec> in, std::span<
   return out[0].storage == StorageType::dense;
 }
 
-template <bool kSquares, typename T>
-double sum_of_sizes(const T* values, int64_t n) {
-  using A = accumulate_t<T>;
-  constexpr int64_t kBlock = 1024, kPiece = 32 * kBlock;  // summed in A; in double, by one thread
-  std::vector<double> pieces(static_cast<size_t>((n + kPiece - 1) / kPiece));
-  cpu::parallel_for(static_cast<int64_t>(pieces.size()), 1, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin * kPiece; i < std::min(n, end * kPiece); i += kBlock) {
-      A sum = 0;
-      const int64_t stop = std::min(n, i + kBlock);
-#pragma omp simd reduction(+ : sum)
-      for (int64_t k = i; k < stop; ++k) sum += kSquares ? A(values[k]) * A(values[k]) : std::abs(A(values[k]));
-      pieces[static_cast<size_t>(i / kPiece)] += static_cast<double>(sum);
-    }
-  });
-  return std::accumulate(pieces.begin(), pieces.end(), 0.0);
-}
-
+// The dense kernel, on the values as a vector. How many there are is known when it runs.
 Prepared prepare_norm(const PrepareArgs& args) {
-  const bool squares = args.as<NormParams>().ord == 2;
-  return dispatch_float(args.in[0].dtype, [&]<typename T>(TypeTag<T>) -> Prepared {
-    return make_kernel(
-        [squares, dtype = args.out[0].dtype](const KernelCall& c) {
-          const auto& a = *static_cast<const SparseParts*>(c.in[0]);
-          const auto* values = static_cast<const T*>(a.values());
-          const int64_t n = a.count() * a.width();
-          const double norm = squares ? std::sqrt(sum_of_sizes<true>(values, n)) : sum_of_sizes<false>(values, n);
-          dispatch(dtype, [&]<typename Out>(TypeTag<Out>) { *static_cast<Out*>(c.out[0]) = convert<Out>(norm); });
-        },
-        Kernel::kUnknownCost);
-  });
+  return make_kernel(
+      [&op = args.op, dtype = args.out[0].dtype](const KernelCall& c) {
+        const auto& a = *static_cast<const SparseParts*>(c.in[0]);
+        const int64_t n = a.count() * a.width();
+        if (n == 0) {
+          std::memset(c.out[0], 0, static_cast<size_t>(size_of(dtype)));
+          return;
+        }
+        TensorSpec values{{n}, a.dtype()}, result{{1}, dtype};
+        Layout layout = {};
+        const Req req = Req::write;
+        const auto kernel = prepare_kernel(
+            {op, *c.params, {&values, 1}, {&layout, 1}, {&result, 1}, {&req, 1}, false, cpu::team_size()});
+        Scratch scratch;
+        void* const in[] = {a.values()};
+        kernel->run({in, c.out, c.params, c.random, scratch.bytes(kernel->scratch)});
+      },
+      Kernel::kUnknownCost);
 }
 
 const RegisterSparse norm_form{"norm", {infer_norm, {{"elements", prepare_norm}}}};
