@@ -55,8 +55,9 @@ class Executor:
     # ---- running
     def forward(self, is_train=False, **kwargs):
         """Computes the outputs and returns them; keyword arguments are copied into the arguments first."""
+        arguments = self.arg_dict if kwargs else {}
         for name, value in kwargs.items():
-            target = self.arg_dict.get(name)
+            target = arguments.get(name)
             if target is None:
                 raise TypeError(f"Unknown argument {name}")
             if not isinstance(value, (NDArray, np.ndarray)):

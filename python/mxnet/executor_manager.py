@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 
-from .context import cpu
 from .io import DataDesc
 
 __all__ = ["DataParallelExecutorManager"]
@@ -134,11 +133,7 @@ class DataParallelExecutorManager:
 
     def copy_to(self, arg_params, aux_params):
         """Write the means over devices to the arrays of two dicts."""
-        for names, lists, into in ((self.param_names, self.param_arrays, arg_params),
-                                   (self.aux_names, self.aux_arrays, aux_params)):
-            for name, arrays in zip(names, lists):
-                mean = sum(array.copyto(cpu()) for array in arrays) / len(arrays)
-                mean.astype(into[name].dtype).copyto(into[name])
+        self.execgrp.get_params(arg_params, aux_params)
 
     def load_data_batch(self, data_batch):
         """Choose the batch that `forward` computes, and the graph of its bucket."""

@@ -112,19 +112,31 @@ def save_checkpoint(prefix, epoch, symbol, arg_params, aux_params, remove_amp_ca
     logging.info('Saved checkpoint to "%s"', name)
 
 
+def read_params(fname, other_kinds=False):
+    """(arg_params, aux_params) from a file whose names begin with `arg:` or `aux:`; ValueError for other names.
+
+    With `other_kinds` names like `kind:name` are passed over.
+    """
+    arrays = nd.load(fname)
+    params = {"arg": {}, "aux": {}}
+    for key, array in arrays.items() if isinstance(arrays, dict) else [("", array) for array in arrays]:
+        kind, colon, name = key.partition(":")
+        if kind in params and colon:
+            params[kind][name] = array
+        elif not (colon and other_kinds):
+            raise ValueError(f"Invalid param file {fname}: names must begin with arg: or aux:, got {key!r}")
+    return params["arg"], params["aux"]
+
+
 def load_params(prefix, epoch):
-    """(arg_params, aux_params) from `prefix-NNNN.params`."""
-    arrays = nd.load(f"{prefix}-{epoch:04d}.params")
-    arg_params, aux_params = {}, {}
-    if not arrays:
-        logging.warning("Params file '%s-%04d.params' is empty", prefix, epoch)
-        return arg_params, aux_params
-    for key, array in arrays.items():
-        kind, _, name = key.partition(":")
-        if kind == "arg":
-            arg_params[name] = array
-        elif kind == "aux":
-            aux_params[name] = array
+    """(arg_params, aux_params) from `prefix-NNNN.params`; ValueError for a file of other arrays.
+
+    Such a file is what `Block.save_parameters` writes: `HybridBlock.export` writes what is read here.
+    """
+    fname = f"{prefix}-{epoch:04d}.params"
+    arg_params, aux_params = read_params(fname, other_kinds=True)
+    if not arg_params and not aux_params:
+        logging.warning("Params file '%s' is empty", fname)
     return arg_params, aux_params
 
 

@@ -54,6 +54,21 @@ def test_checkpoints(tmp_path, network):
     assert list(loaded_states) == ["bn_moving_mean"]
     with pytest.raises(mx.MXNetError):
         mx.model.load_checkpoint(prefix, 7)
+    assert mx.rnn.load_checkpoint is mx.model.load_checkpoint and mx.rnn.save_checkpoint is mx.model.save_checkpoint
+
+
+@pytest.mark.parametrize("arrays", [{"w": nd.ones((1,))}, [nd.ones((1,))], {"arg": nd.ones((1,))}])
+def test_checkpoints_of_other_arrays(tmp_path, arrays):
+    nd.save(str(tmp_path / "net-0003.params"), arrays)
+    with pytest.raises(ValueError, match="net-0003.params: names must begin with arg: or aux:, got"):
+        mx.model.load_params(str(tmp_path / "net"), 3)
+
+
+def test_checkpoints_with_more(tmp_path):
+    arrays = {name: nd.ones((1,)) for name in ("arg:w", "aux:a:b", "own:x")}
+    nd.save(str(tmp_path / "net-0003.params"), arrays)
+    arguments, states = mx.model.load_params(str(tmp_path / "net"), 3)
+    assert list(arguments) == ["w"] and list(states) == ["a:b"]
 
 
 def test_print_summary(capsys, network):

@@ -11,7 +11,7 @@ from .. import metric as metrics
 from .. import ndarray as nd
 from ..initializer import Uniform
 from ..io import DataDesc
-from ..model import BatchEndParam
+from ..model import BatchEndParam, read_params
 
 __all__ = ["BaseModule"]
 
@@ -357,7 +357,8 @@ class BaseModule:
         force_init : bool
             Whether a module that has parameters gets new ones.
         allow_extra : bool
-            Whether a dict may have names that the module does not know.
+            Whether a dict may have names that the module does not know: they are passed over here in any case, and
+            refused by `set_params(allow_missing=True)`.
         """
         raise NotImplementedError(f"{type(self).__name__} must implement init_params")
 
@@ -375,14 +376,7 @@ class BaseModule:
 
     def load_params(self, fname):
         """Read what `save_params` wrote; ValueError for a file of other arrays."""
-        params = {"arg": {}, "aux": {}}
-        arrays = nd.load(fname)
-        for key, array in arrays.items() if isinstance(arrays, dict) else [("", None)]:
-            kind, _, name = key.partition(":")
-            if kind not in params:
-                raise ValueError(f"Invalid param file {fname}: names must begin with arg: or aux:, got {key!r}")
-            params[kind][name] = array
-        self.set_params(params["arg"], params["aux"])
+        self.set_params(*read_params(fname))
 
     def get_states(self, merge_multi_context=True):
         """The arrays of the inputs that are states; none here."""

@@ -145,6 +145,7 @@ class BucketingModule(BaseModule):
         if shared_module is not None:
             raise AssertionError("shared_module for BucketingModule is not supported")
         params = self.get_params() if self.binded and self.params_initialized and force_rebind else None
+        old = self._buckets.get(self._default_bucket_key)
         if force_rebind:
             self._reset_bind()
         if self.binded:
@@ -163,6 +164,8 @@ class BucketingModule(BaseModule):
             params, self._loaded_params = self._loaded_params, None
         if params is not None:
             self.set_params(*params)
+        if old is not None and old.optimizer_initialized:
+            module.borrow_optimizer(old)
 
     def switch_bucket(self, bucket_key, data_shapes, label_shapes=None):
         """Make the graph of `bucket_key` the current one; it is made and bound if it is new."""

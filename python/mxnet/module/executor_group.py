@@ -86,8 +86,9 @@ class DataParallelExecutorGroup:
         self.symbol = symbol
         self.contexts = contexts
         self.workload = workload
-        self.param_names = param_names
         self.arg_names = symbol.list_arguments()
+        wanted = set(param_names)
+        self.param_names = [name for name in self.arg_names if name in wanted]  # in the order of arguments
         self.aux_names = symbol.list_auxiliary_states()
         self.for_training = for_training
         self.inputs_need_grad = inputs_need_grad
@@ -236,10 +237,10 @@ class DataParallelExecutorGroup:
         self._label_positions = [k for k, name in enumerate(self.label_names or ()) if name in known]
         self.label_arrays = parts([self.label_names[k] for k in self._label_positions]) \
             if self.label_names is not None else None
-        params = [name for name in self.arg_names if name in self.param_names]
-        self.param_arrays = [[own[name] for own in arguments] for name in params]
+        self.param_arrays = [[own[name] for own in arguments] for name in self.param_names]
         self.state_arrays = [[own[name] for own in arguments] for name in self.state_names]
-        self.grad_arrays = [[own[name] for own in gradients] for name in params] if self.for_training else None
+        self.grad_arrays = [[own[name] for own in gradients] for name in self.param_names] \
+            if self.for_training else None
         self.input_grad_arrays = [[own[name] for own in gradients] for name in self.data_names if name in known] \
             if self.inputs_need_grad else []
         self.aux_arrays = [list(arrays) for arrays in zip(*(executor.aux_arrays for executor in self.execs))]
@@ -252,10 +253,9 @@ class DataParallelExecutorGroup:
 
     def get_params(self, arg_params, aux_params):
         """Write the mean over devices to the arrays of two dicts."""
-        names = [name for name in self.arg_names if name in self.param_names]
-        for names_, lists, into in ((names, self.param_arrays, arg_params), (self.aux_names, self.aux_arrays,
-                                                                             aux_params)):
-            for name, arrays in zip(names_, lists):
+        for names, lists, into in ((self.param_names, self.param_arrays, arg_params),
+                                   (self.aux_names, self.aux_arrays, aux_params)):
+            for name, arrays in zip(names, lists):
                 target = into[name]
                 mean = arrays[0] if len(arrays) == 1 else \
                     nd.add_n(*(array.as_in_context(target.context) for array in arrays)) / len(arrays)

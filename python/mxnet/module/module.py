@@ -177,8 +177,6 @@ class Module(BaseModule):
         for own, given in ((self._arg_params, arg_params), (self._aux_params, aux_params)):
             for name in sorted(own):
                 self._init_one(InitDesc(name, attrs.get(name)), own[name], given, initializer, allow_missing)
-        if not allow_extra:
-            self._refuse_extra(arg_params, aux_params, allow_missing)
         self.params_initialized = True
         self._params_dirty = False
         self._exec_group.set_params(self._arg_params, self._aux_params)
@@ -197,16 +195,6 @@ class Module(BaseModule):
             raise RuntimeError(f"{desc} is not presented")
         if initializer is not None:
             initializer(desc, target)
-
-    def _refuse_extra(self, arg_params, aux_params, allow_missing):
-        """Names that the module does not know are an error where only some parameters are given."""
-        if not allow_missing:
-            return
-        for kind, own, given in (("arguments", self._arg_params, arg_params),
-                                 ("auxiliary states", self._aux_params, aux_params)):
-            for name in given or ():
-                if name not in own:
-                    raise ValueError(f'Find name "{name}" that is not in the {kind}')
 
     def set_params(self, arg_params, aux_params, allow_missing=False, force_init=True, allow_extra=False):
         if not allow_missing:
@@ -232,6 +220,8 @@ class Module(BaseModule):
     def bind(self, data_shapes, label_shapes=None, for_training=True, inputs_need_grad=False, force_rebind=False,
              shared_module=None, grad_req="write"):
         if force_rebind:
+            if self.binded and self._params_dirty:
+                self._sync_params_from_devices()  # what training made of them goes on
             self._reset_bind()
         if self.binded:
             self.logger.warning("Already bound, ignoring bind()")
@@ -283,9 +273,8 @@ class Module(BaseModule):
             self._exec_group.set_params(self._arg_params, self._aux_params, allow_extra=True)
         else:
             group = self._exec_group
-            names = [name for name in group.arg_names if name in group.param_names]
             self._arg_params = {name: nd.zeros(arrays[0].shape, dtype=arrays[0].dtype)
-                                for name, arrays in zip(names, group.param_arrays)}
+                                for name, arrays in zip(self._param_names, group.param_arrays)}
             self._aux_params = {name: nd.zeros(arrays[0].shape, dtype=arrays[0].dtype)
                                 for name, arrays in zip(group.aux_names, group.aux_arrays)}
 
@@ -315,10 +304,9 @@ class Module(BaseModule):
                 store.set_gradient_compression(self._compression_params)
             if on_kvstore:
                 store.set_optimizer(self._optimizer)
-            group = self._exec_group
-            names = [name for name in group.arg_names if name in group.param_names]
-            _initialize_kvstore(kvstore=store, param_arrays=group.param_arrays, arg_params=self._arg_params,
-                                param_names=names, update_on_kvstore=on_kvstore)
+            _initialize_kvstore(kvstore=store, param_arrays=self._exec_group.param_arrays,
+                                arg_params=self._arg_params, param_names=self._param_names,
+                                update_on_kvstore=on_kvstore)
         if not on_kvstore:
             self._updater = opt.get_updater(self._optimizer)
         self.optimizer_initialized = True
@@ -334,7 +322,7 @@ class Module(BaseModule):
         return 1.0 / size
 
     def _make_optimizer(self, optimizer, optimizer_params, rescale_grad, on_kvstore):
-        names = [name for name in self._exec_group.arg_names if name in self._exec_group.param_names]
+        names = self._param_names
         if on_kvstore:
             index_to_name = dict(enumerate(names))
         else:  # each device has its own states
@@ -462,12 +450,11 @@ class Module(BaseModule):
         self._require("update", optimizer=True)
         self._params_dirty = True
         group = self._exec_group
-        names = [name for name in group.arg_names if name in group.param_names]
         if self._update_on_kvstore:
-            _update_params_on_kvstore(group.param_arrays, group.grad_arrays, self._kvstore, names)
+            _update_params_on_kvstore(group.param_arrays, group.grad_arrays, self._kvstore, self._param_names)
         else:
             _update_params(group.param_arrays, group.grad_arrays, updater=self._updater, num_device=len(self._context),
-                           kvstore=self._kvstore, param_names=names)
+                           kvstore=self._kvstore, param_names=self._param_names)
 
     def get_outputs(self, merge_multi_context=True):
         self._require("get_outputs")
@@ -508,10 +495,12 @@ class Module(BaseModule):
         rows = sparse_row_id_fn(data_batch)
         if not isinstance(rows, dict):
             raise AssertionError(f"sparse_row_id_fn must return a dict of row ids, got {type(rows).__name__}")
-        group = self._exec_group
-        names = [name for name in group.arg_names if name in group.param_names]
         for name, ids in rows.items():
-            arrays = group.param_arrays[names.index(name)]
+            if name not in self._param_names:
+                raise ValueError(f"sparse_row_id_fn gave rows of {name}, which is no parameter; there are "
+                                 f"{', '.join(self._param_names)}")
+            index = self._param_names.index(name)
+            arrays = self._exec_group.param_arrays[index]
             if any(array.stype != "row_sparse" for array in arrays):
                 continue  # whole on every device
-            self._kvstore.row_sparse_pull(name, arrays, row_ids=ids, priority=-names.index(name))
+            self._kvstore.row_sparse_pull(name, arrays, row_ids=ids, priority=-index)

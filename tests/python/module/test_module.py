@@ -195,8 +195,28 @@ def test_parameters_go_in_and_out():
     with pytest.raises(ValueError, match="other"):
         mod.set_params({**args, "other": nd.ones(2)}, {}, allow_missing=True)
     mod.set_params({**args, "other": nd.ones(2)}, {}, allow_missing=True, allow_extra=True)
+    mod.init_params(arg_params={**args, "other": nd.ones(2)}, aux_params={}, allow_missing=True, force_init=True)
+    assert_same({name: values(mod)[name] for name in args}, {name: array.asnumpy() for name, array in args.items()})
     with pytest.raises(ValueError, match=r"fc2_bias.*\(3,\).*\(4,\)"):
         mod.init_params(arg_params={"fc2_bias": nd.ones(4)}, allow_missing=True, force_init=True)
+
+
+@pytest.mark.parametrize("context", [mx.cpu(), BOTH])
+def test_binding_again_keeps_what_was_learned(context):
+    mod = ready(context=context)
+    begin = values(mod)
+    step(mod)
+    mod.bind([("data", (4, 4))], [("softmax_label", (4,))], force_rebind=True)
+    after = values(step(mod, batch(4)))
+    reference = step(step(ready(context=context)), batch(4))
+    assert_same(after, values(reference))
+    assert not np.allclose(begin["fc1_weight"], after["fc1_weight"])
+
+
+def test_rows_of_no_parameter():
+    mod = ready(kvstore=mx.kv.create("local"))
+    with pytest.raises(ValueError, match="rows of fc3_weight, which is no parameter; there are fc1_weight, fc1_bias"):
+        mod.prepare(batch(), sparse_row_id_fn=lambda _: {"fc3_weight": nd.array([0])})
 
 
 def test_initializers_of_variables():
@@ -437,3 +457,8 @@ def test_executor_manager():
     manager.copy_to(copies, {})
     assert_same({k: v.asnumpy() for k, v in args.items()}, {k: v.asnumpy() for k, v in copies.items()})
     assert [len(grads) for grads in manager.grad_arrays] == [2] * 4
+    names = list(reversed(manager.param_names))  # their order does not matter
+    manager = mx.executor_manager.DataParallelExecutorManager(network(), BOTH, it, None, names, None)
+    manager.set_params(args, {})
+    manager.copy_to(copies, {})
+    assert_same({k: v.asnumpy() for k, v in args.items()}, {k: v.asnumpy() for k, v in copies.items()})

@@ -118,6 +118,20 @@ def test_bucketing_fit():
         mx.mod.BucketingModule(sentence_net)
 
 
+def test_bucketing_bound_again_goes_on():
+    mods = [bucketing(), bucketing()]
+    for mod in mods:
+        mod.forward_backward(sentence_batch(8))
+        mod.update()
+    first = sentence_batch(8)
+    mods[0].bind(first.provide_data, first.provide_label, force_rebind=True)
+    for mod in mods:
+        mod.forward_backward(sentence_batch(5, seed=1))
+        mod.update()
+    for name, array in mods[0].get_params()[0].items():
+        np.testing.assert_allclose(array.asnumpy(), mods[1].get_params()[0][name].asnumpy(), 1e-5, 1e-6)
+
+
 # ---- in a row
 def layer(name, num_hidden):
     return mx.sym.FullyConnected(mx.sym.var("data"), num_hidden=num_hidden, name=name)
@@ -155,6 +169,10 @@ def test_sequential_is_its_composition():
         one.update()
     for name, array in whole.get_params()[0].items():
         np.testing.assert_allclose(array.asnumpy(), seq.get_params()[0][name].asnumpy(), 1e-5, 1e-6)
+    again = chain()
+    again.fit(it, num_epoch=1, arg_params=args, aux_params={}, allow_missing=True,
+              optimizer_params={"learning_rate": 0.0})
+    np.testing.assert_array_equal(again.get_params()[0]["b_weight"].asnumpy(), args["b_weight"].asnumpy())
     assert seq.data_names == ["data"] and seq.output_names == ["softmax_output"]
     assert seq.output_shapes == [("softmax_output", (5, 3))] and seq.label_shapes[0].shape == (5,)
 
