@@ -408,15 +408,16 @@ class Parameter:
         raise RuntimeError(f"Parameter '{self.name}' has not been initialized")
 
     def row_sparse_data(self, row_id):
-        """The rows `row_id` of a row_sparse parameter, on the device of `row_id`."""
+        """The rows that `row_id`, an array of any shape, names of a row_sparse parameter; on the device of `row_id`."""
         if self._stype != "row_sparse":
             raise RuntimeError(f"Cannot return a copy of Parameter {self.name} via row_sparse_data() because its "
                                f"storage type is {self._stype}. Please use data() instead.")
-        return nd.sparse.retain(self._pick(self._data, row_id.context), row_id)
+        return nd.sparse.retain(self._pick(self._data, row_id.context), row_id.reshape((-1,)))
 
     def list_row_sparse_data(self, row_id):
         """The rows `row_id` of a row_sparse parameter, on every device."""
-        return [nd.sparse.retain(arr, row_id.as_in_context(arr.context)) for arr in self._arrays()]
+        rows = row_id.reshape((-1,))
+        return [nd.sparse.retain(arr, rows.as_in_context(arr.context)) for arr in self._arrays()]
 
     def set_data(self, data):
         """Write `data` (an array of the parameter's shape) to every device."""

@@ -408,6 +408,22 @@ def test_row_sparse_parameter():
     np.testing.assert_array_equal(rows.asnumpy()[:3], [[1, 1], [0.5, 0.5], [0, 0]])
 
 
+@pytest.mark.parametrize("shape", [(2, 2), (4,), (4, 1)])
+def test_sparse_embedding_layer(shape):
+    layer = gluon.contrib.nn.SparseEmbedding(6, 3, weight_initializer="ones", prefix="e_")
+    assert repr(layer) == "SparseEmbedding(6 -> 3, float32)" and layer.weight.name == "e_weight"
+    layer.initialize()
+    trainer = gluon.Trainer(layer.collect_params(), "sgd", {"learning_rate": 0.5})
+    data = nd.array([1, 2, 1, 4]).reshape(shape)
+    with autograd.record():
+        out = layer(data)
+    out.backward()
+    assert out.shape == (*shape, 3)
+    check(layer.weight.grad(), np.array([[0, 2, 1, 0, 1, 0]]).T.repeat(3, 1), [1, 2, 4])
+    trainer.step(1)
+    assert layer(nd.arange(6)).asnumpy()[:, 0].tolist() == [1, 0, 0.5, 1, 0.5, 1]
+
+
 def test_kvstore():
     kv = mx.kv.create("local")
     kv.init("a", nd.array(WEIGHT).tostype("row_sparse"))

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from ... import ndarray as nd
-from ..block import HybridBlock
+from ..block import Block, HybridBlock
 from ..nn import BatchNorm, HybridSequential, Sequential
 
 __all__ = ["Concatenate", "Concurrent", "HybridConcatenate", "HybridConcurrent", "Identity", "PixelShuffle1D",
-           "PixelShuffle2D", "PixelShuffle3D", "SyncBatchNorm"]
+           "PixelShuffle2D", "PixelShuffle3D", "SparseEmbedding", "SyncBatchNorm"]
 
 
 class Concurrent(Sequential):
@@ -48,6 +48,35 @@ class Identity(HybridBlock):
 
     def hybrid_forward(self, F, x):
         return x
+
+
+class SparseEmbedding(Block):
+    """Indices to vectors, with a row_sparse weight and gradient: only the rows that a batch names are read and trained.
+
+    Parameters
+    ----------
+    input_dim : int
+        Indices lie in [0, input_dim).
+    output_dim : int
+        The size of the vectors: an array of any shape gives one with this additional last axis.
+    dtype : str
+    weight_initializer : Initializer, optional
+
+    It is a `Block` that runs operator by operator. 1.9.1 runs it only once a `gluon.Trainer` has its weight.
+    """
+
+    def __init__(self, input_dim, output_dim, dtype="float32", weight_initializer=None, **kwargs):
+        super().__init__(**kwargs)
+        self._kwargs = {"input_dim": input_dim, "output_dim": output_dim, "dtype": dtype, "sparse_grad": True}
+        self.weight = self.params.get("weight", shape=(input_dim, output_dim), init=weight_initializer, dtype=dtype,
+                                      grad_stype="row_sparse", stype="row_sparse")
+
+    def forward(self, x):
+        return nd.Embedding(x, self.weight.row_sparse_data(x), name="fwd", **self._kwargs)
+
+    def __repr__(self):
+        options = self._kwargs
+        return f"{type(self).__name__}({options['input_dim']} -> {options['output_dim']}, {options['dtype']})"
 
 
 class PixelShuffle1D(HybridBlock):
