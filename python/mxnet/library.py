@@ -9,6 +9,7 @@ import os
 
 import numpy as np
 
+from ._core import _ext
 from ._core.errors import MXNetError
 
 __all__ = ["load"]
@@ -147,19 +148,24 @@ class _Library:
             raise MXNetError(f"{what}: {text.decode(errors='replace') if text else f'error {code} in {self.path}'}")
 
 
+def _dtype_number(dtype):
+    name = _ext.dtype_name(dtype)
+    if name not in _DTYPES:
+        raise MXNetError(f"library: extensions do not know the dtype {name}")
+    return _DTYPES[name]
+
+
 class _Buffers:
     """Arrays as the extension sees them: copies of inputs, and memory for outputs."""
 
     def __init__(self, arrays, copy):
-        self.values = [np.ascontiguousarray(array.asnumpy()) if copy else np.empty(array.shape, array.dtype)
+        self.values = [np.asarray(array.asnumpy(), order="C") if copy else np.empty(array.shape, array.dtype)
                        for array in arrays]
         self.table = (_Array * max(len(self.values), 1))()
         for slot, value in zip(self.table, self.values):
-            if value.dtype.name not in _DTYPES:
-                raise MXNetError(f"library: extensions do not know the dtype {value.dtype}")
             slot.data = value.ctypes.data
             slot.shape.put(value.shape)
-            slot.dtype = _DTYPES[value.dtype.name]
+            slot.dtype = _dtype_number(value.dtype)
 
 
 def _make_prop(library, op, name):
@@ -210,7 +216,7 @@ def _make_prop(library, op, name):
         def infer_type(self, in_type):
             if not op.infer_type:
                 return in_type, [in_type[0] if in_type else np.float32] * op.num_outputs, []
-            numbers = (ctypes.c_int32 * max(len(names), 1))(*(_DTYPES[np.dtype(kind).name] for kind in in_type))
+            numbers = (ctypes.c_int32 * max(len(names), 1))(*map(_dtype_number, in_type))
             outputs = (ctypes.c_int32 * op.num_outputs)(*([-1] * op.num_outputs))
             library.check(name, op.infer_type(_Attrs.of(self._attrs), numbers, outputs))
             if any(number not in _DTYPE_NAMES for number in outputs):
@@ -228,14 +234,27 @@ def _array(value):
     return nd.array(value, dtype=value.dtype)
 
 
+def _check_table(library):
+    """MXNetError if an operator, pass or partitioner lacks something it cannot do without."""
+    for op in library.ops:
+        name = (op.name or b"").decode(errors="replace")
+        if not name.isidentifier() or op.num_outputs < 1 or not op.infer_shape or not op.forward:
+            raise MXNetError(f"library.load: operator {name!r} of {library.path} needs an identifier as its name, "
+                             "outputs, infer_shape and forward")
+    for entry in library.passes:
+        if not (entry.name and entry.run and entry.release):
+            raise MXNetError(f"library.load: pass {entry.name!r} of {library.path} needs a name, run and release")
+    for entry in library.partitioners:
+        if not (entry.name and entry.supported and entry.create and entry.forward):
+            raise MXNetError(f"library.load: partitioner {entry.name!r} of {library.path} needs a name, supported, "
+                             "create and forward")
+
+
 def _install(library, op):
     """Makes an operator known as mx.nd.<name> and mx.sym.<name>."""
     from . import ndarray as nd
     from . import operator, symbol
     name = op.name.decode()
-    if not name.isidentifier() or op.num_outputs < 1 or not op.infer_shape or not op.forward:
-        raise MXNetError(f"library.load: operator {name!r} of {library.path} needs an identifier as its name, outputs, "
-                         "infer_shape and forward")
     operator.register(name)(_make_prop(library, op, name))
 
     def on_arrays(*args, out=None, **kwargs):
@@ -389,10 +408,7 @@ def load(path, verbose=True):
         return
     from . import operator
     library = _Library(path)
-    for entry in library.partitioners:
-        if not (entry.supported and entry.create and entry.forward):
-            raise MXNetError(f"library.load: partitioner {entry.name.decode()!r} of {path} needs supported, create and "
-                             "forward")
+    _check_table(library)
     for op in library.ops:
         _install(library, op)
     for entry in library.passes:

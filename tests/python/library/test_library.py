@@ -19,10 +19,10 @@ SOURCE = pathlib.Path(__file__).with_name("extension.cc")
 pytestmark = pytest.mark.skipif(not COMPILER, reason="no C++ compiler")
 
 
-def build(folder, *flags):
+def build(folder, *flags, source=SOURCE):
     target = folder / "libextension.so"
     include = mx.libinfo.find_include_path()
-    subprocess.run([COMPILER, "-shared", "-fPIC", "-O1", f"-I{include}", *flags, str(SOURCE), "-o", str(target)],
+    subprocess.run([COMPILER, "-shared", "-fPIC", "-O1", f"-I{include}", *flags, str(source), "-o", str(target)],
                    check=True, timeout=120)
     return str(target)
 
@@ -168,6 +168,39 @@ def test_partition_of_random_graphs():
         cut = net.optimize_for("my_backend")
         for ours, expected in zip(cut.eval(**feed), net.eval(**feed)):
             np.testing.assert_allclose(ours.asnumpy(), expected.asnumpy(), 1e-4, 1e-5)
+
+
+WRONG = """
+#include <mxnet/extension.h>
+namespace {
+int shape(const MXExtAttrs*, MXExtShape* in, MXExtShape* out) { return *out = *in, 0; }
+int forward(const MXExtAttrs*, int, const MXExtArray*, const MXExtArray*) { return 0; }
+const MXExtOp ops[] = {{"half_good", nullptr, 1, 1, shape, nullptr, forward, nullptr},
+                       {NAME, nullptr, 1, 1, shape, nullptr, FORWARD, nullptr}};
+const MXExtPass passes[] = {{"half_pass", RUN, nullptr}};
+const MXExtTable table = {2, 2, ops, PASSES, passes, nullptr, 0, nullptr};
+}  // namespace
+const MXExtTable* mxnet_extension() { return &table; }
+"""
+
+
+@pytest.mark.parametrize("flags, match", [
+    (('-DNAME="no name"', "-DFORWARD=forward", "-DPASSES=0"), "operator 'no name' of .* needs an identifier"),
+    (('-DNAME="half"', "-DFORWARD=nullptr", "-DPASSES=0"), "operator 'half' of .* forward"),
+    (("-DNAME=nullptr", "-DFORWARD=forward", "-DPASSES=0"), "operator '' of"),
+    (('-DNAME="half"', "-DFORWARD=forward", "-DPASSES=1"), "pass b'half_pass' of .* needs a name, run and release")])
+def test_nothing_stays_of_wrong_extensions(tmp_path, flags, match):
+    source = tmp_path / "wrong.cc"
+    source.write_text(WRONG)
+    path = build(tmp_path, "-DRUN=nullptr", *flags, source=source)
+    with pytest.raises(mx.MXNetError, match=match):
+        mx.library.load(path)
+    assert not hasattr(nd, "half_good")
+
+
+def test_dtypes_that_extensions_do_not_know():
+    with pytest.raises(mx.MXNetError, match="do not know the dtype bfloat16"):
+        nd.my_sign(nd.ones((2,), dtype="bfloat16"))[0].asnumpy()
 
 
 def test_what_is_no_extension(tmp_path):
