@@ -411,7 +411,11 @@ class HybridBlock(Block):
         self._call_cached_op(x, *args)
 
     def register_op_hook(self, callback, monitor_all=False):
-        """Call `callback(name, operator, array)` for every operator's outputs (and inputs) when hybridized."""
+        """Call `callback(name, operator, array)` for every operator's outputs (and inputs) when hybridized.
+
+        The names are str and `array` is an NDArray. 1.9.1 hands over bytes and the number of a handle, and calls for
+        the operators of the backward and for outputs that no one reads as well.
+        """
         self._op_hook = (callback, monitor_all)
         for graph in self._graphs.values():
             graph.register_op_hook(callback, monitor_all)
