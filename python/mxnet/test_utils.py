@@ -4,28 +4,35 @@ from __future__ import annotations
 
 import json
 import os
+import platform
+import sys
 import time
 from contextlib import contextmanager
 from functools import wraps
 
 import numpy as np
 
+from . import _test_data, _test_generators, _test_inputs
 from . import ndarray as nd
 from . import symbol as sym_module
+from ._test_data import *  # noqa: F403
+from ._test_generators import *  # noqa: F403
+from ._test_inputs import *  # noqa: F403
+from ._test_inputs import rand_ndarray
 from .context import Context, current_context, num_gpus
-from .util import getenv, setenv
+from .runtime import Features
+from .util import getenv, setenv, use_np
 
-__all__ = [
-    "almost_equal", "assert_allclose", "assert_almost_equal", "assert_almost_equal_ignore_nan",
-    "assert_almost_equal_with_err", "assert_exception", "assign_each", "assign_each2", "check_consistency",
-    "check_gluon_hybridize_consistency", "check_numeric_gradient", "check_speed", "check_symbolic_backward",
-    "check_symbolic_forward", "collapse_sum_like", "compare_ndarray_tuple", "compare_optimizer", "create_2d_tensor",
-    "create_vector", "default_atols", "default_context", "default_dtype", "default_numeric_eps", "default_rtols",
-    "effective_dtype", "environment", "get_atol", "get_etol", "get_rtol", "get_tolerance", "get_tols", "getenv",
-    "list_gpus", "locationError", "mean_check", "np_reduce", "numeric_grad", "rand_coord_2d", "rand_ndarray",
-    "rand_shape_2d", "rand_shape_3d", "rand_shape_nd", "random_arrays", "random_sample", "random_uniform_arrays",
-    "retry", "same", "same_array", "same_symbol_structure", "set_default_context", "setenv", "simple_forward",
-    "var_check"]
+__all__ = [*_test_data.__all__, *_test_generators.__all__, *_test_inputs.__all__,
+           "almost_equal", "assert_allclose", "assert_almost_equal", "assert_almost_equal_ignore_nan",
+           "assert_almost_equal_with_err", "assert_exception", "check_consistency",
+           "check_gluon_hybridize_consistency", "check_numeric_gradient", "check_speed", "check_symbolic_backward",
+           "check_symbolic_forward", "checkShapes", "collapse_sum_like", "compare_ndarray_tuple",
+           "compare_optimizer", "default_atols", "default_context", "default_numeric_eps", "default_rtols",
+           "discard_stderr", "effective_dtype", "environment", "Features", "get_atol", "get_etol", "get_rtol",
+           "get_tolerance", "get_tols", "getenv", "has_tvm_ops", "is_aarch64_run", "is_cd_run", "is_op_runnable",
+           "list_gpus", "locationError", "np_reduce", "numeric_grad", "retry", "same", "same_array",
+           "same_symbol_structure", "set_default_context", "setenv", "simple_forward", "use_np"]
 
 _INTEGER_TYPES = ("bool", "int8", "uint8", "int32", "uint32", "int64", "uint64")
 
@@ -40,11 +47,6 @@ def default_context():
 def set_default_context(ctx):
     """Make `ctx` the thread's default device."""
     Context.default_ctx = ctx
-
-
-def default_dtype():
-    """The dtype of tests."""
-    return np.float32
 
 
 def default_rtols():
@@ -240,6 +242,13 @@ def assert_exception(f, exception_type, *args, **kwargs):
     raise AssertionError(f"{exception_type.__name__} was not raised")
 
 
+def checkShapes(a, b):
+    """AssertionError unless two arrays have equal shapes."""
+    if a.shape != b.shape:
+        raise AssertionError(f"Items are not equal: a.shape = {a.shape} and b.shape = {b.shape} are not equal\n "
+                             f"ACTUAL: {a!r}\n DESIRED: {b!r}")
+
+
 def compare_ndarray_tuple(t1, t2, rtol=None, atol=None):
     """`assert_almost_equal` for nested tuples of arrays; None matches anything."""
     if t1 is None or t2 is None:
@@ -263,92 +272,7 @@ def same_symbol_structure(sym1, sym2):
     return shape_of(sym1) == shape_of(sym2)
 
 
-# --- random inputs
-
-def rand_shape_2d(dim0=10, dim1=10, allow_zero_size=False):
-    """A random shape of two dimensions, each up to its limit."""
-    low = 0 if allow_zero_size else 1
-    return tuple(int(np.random.randint(low, dim + 1)) for dim in (dim0, dim1))
-
-
-def rand_shape_3d(dim0=10, dim1=10, dim2=10, allow_zero_size=False):
-    """A random shape of three dimensions, each up to its limit."""
-    low = 0 if allow_zero_size else 1
-    return tuple(int(np.random.randint(low, dim + 1)) for dim in (dim0, dim1, dim2))
-
-
-def rand_shape_nd(num_dim, dim=10, allow_zero_size=False):
-    """A random shape of `num_dim` dimensions up to `dim`."""
-    return tuple(np.random.randint(0 if allow_zero_size else 1, dim + 1, size=num_dim).tolist())
-
-
-def rand_coord_2d(x_low, x_high, y_low, y_high):
-    """A random point (x, y) with x in [x_low, x_high) and y in [y_low, y_high)."""
-    return np.random.randint(x_low, x_high), np.random.randint(y_low, y_high)
-
-
-def rand_ndarray(shape, stype="default", density=None, dtype=None, modifier_func=None, shuffle_csr_indices=False,
-                 distribution=None, ctx=None):
-    """A dense array, uniform in [-1, 1) (`distribution='uniform'` or None) or normal; MXNetError for sparse ones."""
-    if stype != "default":
-        from .base import MXNetError
-        raise MXNetError(f"rand_ndarray: storage type {stype!r} is not in this version")
-    if distribution == "normal":
-        values = np.random.normal(size=shape)
-    else:
-        values = np.random.uniform(-1.0, 1.0, size=shape)
-    if modifier_func is not None:
-        values = assign_each(values, modifier_func)
-    return nd.array(values, dtype=dtype or default_dtype(), ctx=ctx)
-
-
-def random_arrays(*shapes):
-    """Arrays of normal numbers, float32: a list, or one array for one shape."""
-    arrays = [np.asarray(np.random.normal(size=shape)).astype(default_dtype()) for shape in shapes]
-    return arrays[0] if len(arrays) == 1 else arrays
-
-
-def random_uniform_arrays(*shapes, **kwargs):
-    """Arrays of uniform numbers in [low, high) of `dtype`: a list."""
-    low, high = kwargs.pop("low", 0.0), kwargs.pop("high", 1.0)
-    dtype = kwargs.pop("dtype", default_dtype())
-    if kwargs:
-        raise TypeError(f'Got unexpected argument/s : {", ".join(kwargs)}')
-    return [np.random.uniform(low, high, size=shape).astype(dtype) for shape in shapes]
-
-
-def random_sample(population, k):
-    """`k` different items, in random order."""
-    items = list(population)
-    return [items[i] for i in np.random.permutation(len(items))[:k]]
-
-
-def create_vector(size, dtype=np.int64):
-    """0, 1, ... `size` - 1."""
-    return nd.arange(0, size, dtype=dtype)
-
-
-def create_2d_tensor(rows, columns, dtype=np.int64):
-    """Row i is full of i."""
-    return nd.broadcast_to(nd.arange(0, rows, dtype=dtype).reshape((rows, 1)), shape=(rows, columns))
-
-
-def assign_each(the_input, function):
-    """An array of `function(element)`."""
-    the_input = np.asarray(the_input)
-    if function is None:
-        return np.array(the_input)
-    return np.vectorize(function, otypes=[float])(the_input)
-
-
-def assign_each2(input1, input2, function):
-    """An array of `function(element1, element2)`."""
-    if function is None:
-        return np.array(input1)
-    if np.shape(input1) != np.shape(input2):
-        raise AssertionError(f"assign_each2: shapes {np.shape(input1)} and {np.shape(input2)} differ")
-    return np.vectorize(function, otypes=[float])(input1, input2)
-
+# --- reductions
 
 def np_reduce(dat, axis, keepdims, numpy_reduce_func):
     """A NumPy reduction over one or several axes (None: all), with or without keeping them."""
@@ -715,19 +639,6 @@ def compare_optimizer(opt1, opt2, shape, dtype, w_stype="default", g_stype="defa
     compare_ndarray_tuple(outcomes[0][0], outcomes[1][0], rtol=rtol, atol=atol)
 
 
-# --- generators of random numbers
-
-def mean_check(generator, mu, sigma, nsamples=1000000):
-    """Whether the mean of `generator(n)` lies within three standard errors of `mu`."""
-    return abs(np.mean(generator(nsamples)) - mu) < 3 * sigma / np.sqrt(nsamples)
-
-
-def var_check(generator, sigma, nsamples=1000000):
-    """Whether the variance of `generator(n)` lies within three standard errors of `sigma`²."""
-    variance = np.var(generator(nsamples), ddof=1)
-    return abs(variance - sigma ** 2) < 3 * np.sqrt(2.0 * sigma ** 4 / (nsamples - 1))
-
-
 # --- surroundings
 
 def list_gpus():
@@ -775,3 +686,38 @@ def environment(*args):
         nd.waitall()
         for name, value in before.items():
             setenv(name, value)
+
+
+@contextmanager
+def discard_stderr():
+    """A `with` scope in which nothing comes out at the error output, whoever writes to it."""
+    sys.stderr.flush()
+    saved = os.dup(2)
+    try:
+        with open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        sys.stderr.flush()
+        os.dup2(saved, 2)
+        os.close(saved)
+
+
+def is_cd_run():
+    """Whether this is a job that delivers packages: the environment variable CD_JOB is 1."""
+    return os.environ.get("CD_JOB") == "1"
+
+
+def is_aarch64_run():
+    """Whether this machine has a 64-bit ARM processor."""
+    return platform.machine() in ("aarch64", "arm64")
+
+
+def has_tvm_ops():
+    """Whether operators made by TVM are built in: never."""
+    return False
+
+
+def is_op_runnable():
+    """Whether operators made by TVM run on the default device, or there are none: always."""
+    return True
