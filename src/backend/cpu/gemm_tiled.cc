@@ -147,7 +147,7 @@ class TiledGemm final : public Gemm {
   size_t b_at_ = 0;
 };
 
-constexpr int64_t kMinRows = 96, kMinRowsOfPacked = 32;
+constexpr int64_t kMinRows = 96, kMinRowsOfPacked = 12;
 constexpr int64_t kMinExtent = 32;
 
 }  // namespace
