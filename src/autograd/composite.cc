@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/small_array.h"
+#include "operator/invoke.h"
 
 namespace mxnet::autograd {
 
@@ -58,6 +59,19 @@ void run_composite(const OpDef& op, const Ref<Params>& params, std::span<const N
     else
       write_to(out[i], std::move(results[i]), op, i);
   }
+}
+
+void deliver(NDArray& target, const NDArray& value, Req req) {
+  if (req == Req::null) return;
+  if (target.is_none()) {
+    target = value;
+    return;
+  }
+  static const OpDef& copy = get_op("_copy");
+  InvokeOptions options;
+  options.req = std::span<const Req>(&req, 1);
+  const NDArray* in[] = {&value};
+  invoke(copy, copy.params.defaults(), in, std::span<NDArray>(&target, 1), options);
 }
 
 }  // namespace mxnet::autograd

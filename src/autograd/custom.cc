@@ -268,7 +268,7 @@ class CustomCall final : public CustomStep {
     for (size_t i = 0; i < n; ++i) {
       if (req[i] != Req::null && grads[i].is_none()) grads[i] = targets[i];
     }
-    for (auto& [i, buffer] : sums) add_into(buffer, targets[i], req[i]);
+    for (auto& [i, buffer] : sums) deliver(buffer, targets[i], req[i]);
   }
 
   void backward_recorded(std::span<const NDArray> heads, std::span<NDArray> grads, std::span<const Req> req) override {
@@ -315,14 +315,6 @@ class CustomCall final : public CustomStep {
            op->backward({inner_heads, inner_in, inner_out, inner_grads, req, inner_states});
            for (const Arrays* list : {&inner_heads, &inner_in, &inner_out, &inner_grads, &inner_states}) finish(*list);
          });
-  }
-
-  static void add_into(NDArray& target, const NDArray& value, Req req) {
-    static const OpDef& copy = get_op("_copy");
-    InvokeOptions options;
-    options.req = std::span<const Req>(&req, 1);
-    const NDArray* in[] = {&value};
-    invoke(copy, copy.params.defaults(), in, std::span<NDArray>(&target, 1), options);
   }
 
   Ref<Params> params_;

@@ -151,7 +151,7 @@ void call_as_given(const OpDef& op, const Ref<Params>& params, std::span<const N
       if (!a.is_none()) check_writable(a, op.name.c_str());
     }
   }
-  if (is_composite(op)) [[unlikely]] {
+  if (is_composite(op, *params)) [[unlikely]] {
     const HookPause pause;
     run_composite(op, params, in, out, device);
   } else if (!recording || out.empty() || !any_active(in)) {

@@ -39,6 +39,7 @@ Settings read() {
   s.inline_ns = integer("MXNET_ENGINE_INLINE_NS", 20'000);
   s.run_ahead_ops = std::max<int64_t>(1, integer("MXNET_ENGINE_RUN_AHEAD", 256));
   s.run_ahead_bytes = std::max<int64_t>(1, integer("MXNET_ENGINE_RUN_AHEAD_BYTES", int64_t{16} << 20));
+  s.sync_timeout_s = std::max<int64_t>(1, integer("MXNET_SYNC_TIMEOUT", 120));
   s.memory_limit = integer("MXNET_MEMORY_LIMIT", 0);
   s.cache_limit = integer("MXNET_MEMORY_CACHE", 0);
   s.kernel_cache = std::max<int64_t>(16, integer("MXNET_KERNEL_CACHE", 4096));

@@ -22,6 +22,7 @@ struct Settings {
   int64_t inline_ns;      // MXNET_ENGINE_INLINE_NS: work estimated below this runs on the caller when its data is ready
   int64_t run_ahead_ops;  // MXNET_ENGINE_RUN_AHEAD: queued operations before a caller sleeps
   int64_t run_ahead_bytes;    // MXNET_ENGINE_RUN_AHEAD_BYTES: memory held by queued operations before a caller sleeps
+  int64_t sync_timeout_s;     // MXNET_SYNC_TIMEOUT: how long devices of a group wait for each other
   int64_t memory_limit;       // MXNET_MEMORY_LIMIT: bytes of the CPU pool; 0 = none
   int64_t cache_limit;        // MXNET_MEMORY_CACHE: bytes the pool may keep cached; 0 = a share of the machine's memory
   int64_t kernel_cache;       // MXNET_KERNEL_CACHE: prepared kernels kept per thread

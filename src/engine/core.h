@@ -63,6 +63,7 @@ class Core {
   // Queueing: fill in run or run_async of what make_op returns, then submit.
   Op* make_op(std::span<Var* const> reads, std::span<Var* const> writes, const OpProps& props);
   void submit(Op* op);
+  void lift_bound(int by);
   void release_early(Op* op, Var& var);
   void finish_async(Op* op, std::exception_ptr error, bool dropped);
 
@@ -155,6 +156,7 @@ class Core {
   int host_blocked_ = 0;
   bool stop_ = false;
   int room_waiters_ = 0;
+  int bound_lifts_ = 0;
   int empty_waiters_ = 0;
   uint64_t empty_target_ = UINT64_MAX;  // they are woken when all operations up to this one are gone
   std::condition_variable compute_cv_, host_cv_, room_cv_, empty_cv_;

@@ -76,6 +76,8 @@ Engine::Engine(const Options& options)
 
 Engine::~Engine() = default;
 
+void Engine::lift_bound(int by) { core_->lift_bound(by); }
+
 void Engine::push(UniqueFunction<void(RunContext&)> fn, std::span<Var* const> reads, std::span<Var* const> writes,
                   const OpProps& props) {
   Op* op = core_->make_op(reads, writes, props);

@@ -142,6 +142,9 @@ class Engine {
   void push_async(UniqueFunction<void(RunContext&, Done)> fn, std::span<Var* const> reads, std::span<Var* const> writes,
                   const OpProps& props);
 
+  // Between lift_bound(1) and lift_bound(-1) pushes do not wait for room: queued work waits for work to be pushed.
+  void lift_bound(int by);
+
   // ---- waiting ------------------------------------------------------------------------------------------------------
   // Block until earlier writers (wait_to_write: and readers) are done, then throw the variable's error if nobody was
   // told yet. On the compute worker they throw an Error instead of waiting.

@@ -169,7 +169,14 @@ bool Core::sleep(Lock& lock, std::condition_variable& cv, bool interruptible, Co
   return !interrupted;
 }
 
+void Core::lift_bound(int by) {
+  const Lock lock(mutex_);
+  bound_lifts_ += by;
+  if (bound_lifts_ > 0 && room_waiters_ > 0) room_cv_.notify_all();
+}
+
 bool Core::has_room() const {
+  if (bound_lifts_ > 0) return true;
   if (live_count_ <= 1) return live_count_ < options_.run_ahead_ops;  // the worker never runs dry
   return live_count_ <= options_.run_ahead_ops / 2 && live_bytes_ <= options_.run_ahead_bytes / 2;
 }
@@ -177,7 +184,7 @@ bool Core::has_room() const {
 void Core::wait_for_room(Lock& lock, int64_t bytes) {
   const bool full =
       live_count_ >= options_.run_ahead_ops || (live_count_ >= 2 && live_bytes_ + bytes > options_.run_ahead_bytes);
-  if (!full || thread_state().worker) return;
+  if (!full || bound_lifts_ > 0 || thread_state().worker) return;
   ++room_waiters_;  // until half is done: one wake-up for many operations
   sleep(lock, room_cv_, false, [this] { return has_room(); });
   --room_waiters_;
@@ -298,7 +305,7 @@ void Core::after_fork_in_child() {
   compute_.release();
   for (auto& host : hosts_) host.release();
   hosts_.clear();
-  host_idle_ = host_blocked_ = room_waiters_ = empty_waiters_ = 0;
+  host_idle_ = host_blocked_ = room_waiters_ = bound_lifts_ = empty_waiters_ = 0;
   waiting_callers.store(0);
   for (std::condition_variable* cv : {&compute_cv_, &host_cv_, &room_cv_, &empty_cv_}) {
     ::new (cv) std::condition_variable;  // whoever slept on the old one is gone

@@ -185,7 +185,7 @@ std::vector<Entry> make_gradients(const GradientRequest& request) { return Gradi
 
 bool is_loss_head(const Entry& head) {
   if (head.node->is_variable()) return false;
-  if (autograd::is_composite(*head.node->op)) {
+  if (autograd::is_composite(*head.node->op, *head.node->params)) {
     const auto is_loss = autograd::composite_of(*head.node->op).is_loss;
     return is_loss && is_loss(*head.node->params);
   }

@@ -152,7 +152,7 @@ std::vector<Entry> split_rnn_parameters(std::span<const Entry> heads, const Grap
   });
 }
 
-bool can_plan(const OpDef& op) { return !op.data_shape && !autograd::is_composite(op); }
+bool can_plan(const Node& node) { return !node.op->data_shape && !autograd::is_composite(*node.op, *node.params); }
 
 bool reads_only_shape(const Node& node) {
   return node.op && (node.op->name == "zeros_like" || node.op->name == "ones_like");

@@ -38,7 +38,7 @@ std::vector<Entry> split_rnn_parameters(std::span<const Entry> heads, const Grap
 std::vector<Entry> replace_nodes(std::span<const Entry> heads, const std::function<Ref<Node>(const Node&)>& replace);
 
 // False for operators that no plan can hold: extents that only data tells, composites.
-bool can_plan(const OpDef& op);
+bool can_plan(const Node& node);
 
 // True for zeros_like and ones_like: of their input only the shape matters.
 bool reads_only_shape(const Node& node);

@@ -25,7 +25,7 @@ constexpr int64_t kLongRun = 1'000'000;    // ns
 constexpr int64_t kWarmTeamCost = 10'000;  // ns
 
 bool plannable(std::span<Node* const> order) {
-  return std::all_of(order.begin(), order.end(), [](const Node* n) { return !n->op || can_plan(*n->op); });
+  return std::all_of(order.begin(), order.end(), [](const Node* n) { return !n->op || can_plan(*n); });
 }
 
 // The terms of a sum: each is added to a sparse target by itself, so that the sum need not be dense.

@@ -34,7 +34,7 @@ PlanCache::PlanCache(const Symbol& symbol)
   mutated_.assign(variables_.size(), false);
   for (const Node* node : topological_order(symbol_.entries())) {
     if (node->is_variable()) continue;
-    plannable_ = plannable_ && can_plan(*node->op);
+    plannable_ = plannable_ && can_plan(*node);
     for (size_t i = 0; i < node->inputs.size() && node->op->inputs.mutates_any(); ++i) {
       if (!node->op->is_mutated(*node->params, static_cast<int>(i))) continue;
       const auto at = std::find(variables_.begin(), variables_.end(), node->inputs[i].node.get());

@@ -55,7 +55,7 @@ class Cutter {
       : heads_(heads.begin(), heads.end()), unchanging_(unchanging.begin(), unchanging.end()) {
     for (Node* node : topological_order(heads)) {
       if (node->is_variable()) continue;
-      const bool cut = !can_plan(*node->op);
+      const bool cut = !can_plan(*node);
       int level = 0;
       for (const Entry& in : node->inputs) {
         if (!in.node->is_variable()) level = std::max(level, level_.at(in.node.get()));

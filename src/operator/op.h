@@ -227,6 +227,7 @@ struct OpDef {
   OpFlags flags = {};
   DataShapeFn data_shape = nullptr;
   bool (*full_precision)(const Params&) = nullptr;  // calls that are Precision::full whatever the flag says
+  bool (*composed)(const Params&) = nullptr;        // calls that a composite runs, not a kernel (autograd/composite.h)
 
   // Filled by the registry.
   const SparseForm* sparse = nullptr;

@@ -28,7 +28,7 @@ std::string Node::output_name(int i) const {
   if (!op) return name;
   const int visible = num_outputs();
   if (i >= visible) return name + "_hidden" + std::to_string(i);
-  if (autograd::is_composite(*op)) {
+  if (autograd::is_composite(*op, *params)) {
     if (const auto names = autograd::composite_of(*op).output_names) {
       return name + "_" + names(*params)[static_cast<size_t>(i)];
     }

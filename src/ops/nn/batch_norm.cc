@@ -311,23 +311,6 @@ void backward_gradient(GradientBuilder& g) {
                                   p.constant);
 }
 
-// Statistics over several devices: one process computes on one, so it is BatchNorm under another name.
-struct SyncBatchNormParams : BatchNormParams {
-  int ndev = 1;
-  std::string key;
-
-  static void declare(ParamSchemaOf<SyncBatchNormParams>& s) {
-    using P = SyncBatchNormParams;
-    s.field<double>("eps", &P::eps, "Added to the variance before its root is taken.").range(0, 1e30);
-    s.field<float>("momentum", &P::momentum, "Part of the old moving statistics that an update keeps.");
-    s.field<bool>("fix_gamma", &P::fix_gamma, "Whether gamma is 1 and has no gradient.");
-    s.field<bool>("use_global_stats", &P::use_global_stats, "Whether training, too, uses the moving statistics.");
-    s.field<bool>("output_mean_var", &P::output_mean_var, "Whether mean and inverse deviation are outputs as well.");
-    s.field("ndev", &P::ndev, "Number of devices; has no effect.");
-    s.field("key", &P::key, "Name of the group of devices; has no effect.").required();
-  }
-};
-
 OpDef forward_op(const char* name, std::vector<std::string> aliases, const ParamSchema& params, const char* doc) {
   return {.name = name,
           .doc = doc,
@@ -352,10 +335,18 @@ const RegisterOp batch_norm(forward_op(
     "(1 - momentum); otherwise the moving ones are used.\n"
     "Shapes: data of any shape, the other inputs (channels,), output as data; with `output_mean_var` also mean and "
     "1 / sqrt(variance + eps), (channels,). For half-precision data the other arrays are float32."));
-const RegisterOp sync_batch_norm(
-    forward_op("_contrib_SyncBatchNorm", {}, schema_of<SyncBatchNormParams>(),
-               "BatchNorm with statistics over the devices of a group; with one device the same as BatchNorm.\n\n"
-               "Shapes: as BatchNorm, channels in axis 1."));
+const RegisterOp sync_batch_norm([] {
+  OpDef op = forward_op(
+      "_contrib_SyncBatchNorm", {}, schema_of<SyncBatchNormParams>(),
+      "BatchNorm whose statistics in training are those of the data on all `ndev` devices together.\n\n"
+      "Each device calls it once with the same `key` for every step, backward included; the calls wait for each other, "
+      "so nothing may read a result before the last device has called. A call that the others do not join within "
+      "MXNET_SYNC_TIMEOUT seconds (120) fails, and with it the calls that waited. With one device, with "
+      "`use_global_stats` and outside of training it is BatchNorm.\n"
+      "Shapes: as BatchNorm, channels in axis 1.");
+  op.composed = [](const Params& p) { return p.as<SyncBatchNormParams>().ndev > 1; };
+  return op;
+}());
 
 const RegisterOp backward_batch_norm{{
     .name = "_backward_BatchNorm",

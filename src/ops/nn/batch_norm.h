@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <optional>
+#include <string>
 
 #include "backend/cpu/onednn.h"
 #include "operator/op.h"
@@ -36,6 +37,22 @@ struct BatchNormParams {
     s.template field<bool>("cudnn_off", &P::cudnn_off, "Has no effect on a CPU.");
     s.template field<std::optional<float>>("min_calib_range", &P::min_calib_range, "Read by quantization.");
     s.template field<std::optional<float>>("max_calib_range", &P::max_calib_range, "Read by quantization.");
+  }
+};
+
+struct SyncBatchNormParams : BatchNormParams {
+  int ndev = 1;
+  std::string key;
+
+  static void declare(ParamSchemaOf<SyncBatchNormParams>& s) {
+    using P = SyncBatchNormParams;
+    s.field<double>("eps", &P::eps, "Added to the variance before its root is taken.").range(0, 1e30);
+    s.field<float>("momentum", &P::momentum, "Part of the old moving statistics that an update keeps.");
+    s.field<bool>("fix_gamma", &P::fix_gamma, "Whether gamma is 1 and has no gradient.");
+    s.field<bool>("use_global_stats", &P::use_global_stats, "Whether training, too, uses the moving statistics.");
+    s.field<bool>("output_mean_var", &P::output_mean_var, "Whether mean and inverse deviation are outputs as well.");
+    s.field("ndev", &P::ndev, "Number of devices that share the statistics.").range(1, 1 << 16);
+    s.field("key", &P::key, "Name of the group of devices, its own for each layer.").required();
   }
 };
 

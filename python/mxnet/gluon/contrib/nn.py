@@ -141,10 +141,11 @@ class PixelShuffle3D(HybridBlock):
 
 
 class SyncBatchNorm(BatchNorm):
-    """`BatchNorm` over channels in axis 1 for data that is spread over devices.
+    """`BatchNorm` over channels in axis 1 for a batch that is spread over `num_devices` devices.
 
-    `num_devices` is recorded in the graph, but the statistics are those of each device's own part of the batch: on one
-    device the layer is `BatchNorm`.
+    In training the mean and variance are those of all parts together, as if one device had the whole batch. The calls
+    of the devices wait for each other: call the layer on every device before anything reads a result. A device that
+    the others do not join within `MXNET_SYNC_TIMEOUT` seconds (120) gets an error.
     """
 
     _operator = "SyncBatchNorm"
