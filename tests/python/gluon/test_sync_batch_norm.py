@@ -15,7 +15,8 @@ DEVICES = [mx.cpu(0), mx.cpu(1)]
 
 
 def parts_of(array, sizes):
-    return [nd.array(part, ctx=ctx, dtype=array.dtype) for part, ctx in zip(np.split(array, np.cumsum(sizes)[:-1]), DEVICES)]
+    parts = np.split(array, np.cumsum(sizes)[:-1])
+    return [nd.array(part, ctx=ctx, dtype=array.dtype) for part, ctx in zip(parts, DEVICES)]
 
 
 def run(layer, data, heads):
