@@ -620,11 +620,12 @@ class ModifierCell(BaseRNNCell):
         if hasattr(self, "base_cell"):
             self.base_cell.reset()
 
-    def begin_state(self, init_sym=symbol.zeros, **kwargs):
+    def begin_state(self, init_sym=symbol.zeros, func=None, **kwargs):
+        """As `BaseRNNCell.begin_state`, under either name of what makes a state."""
         self._check_not_modified()
         self.base_cell._modified = False
         try:
-            return self.base_cell.begin_state(func=init_sym, **kwargs)
+            return self.base_cell.begin_state(func=init_sym if func is None else func, **kwargs)
         finally:
             self.base_cell._modified = True
 
@@ -673,7 +674,7 @@ class ZoneoutCell(ModifierCell):
 
         new_output = output
         if self.zoneout_outputs:
-            before = symbol.zeros((0, 0)) if self.prev_output is None else self.prev_output
+            before = symbol.zeros_like(new_output) if self.prev_output is None else self.prev_output
             output = keep(self.zoneout_outputs, new_output, before)
         if self.zoneout_states:
             next_states = [keep(self.zoneout_states, new, old) for new, old in zip(next_states, states)]

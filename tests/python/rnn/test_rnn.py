@@ -9,6 +9,7 @@ from mxnet.rnn import (
     BidirectionalCell,
     BucketSentenceIter,
     ConvLSTMCell,
+    ConvRNNCell,
     DropoutCell,
     FusedRNNCell,
     LSTMCell,
@@ -94,6 +95,28 @@ def test_modifiers():
     dropped = bound(DropoutCell(0.5))
     dropped.arg_dict["data"][:] = 1
     assert set(np.unique(dropped.forward(is_train=True)[0].asnumpy())) == {0, 2}
+
+
+def test_zoneout_of_images():
+    cell = ZoneoutCell(ConvRNNCell((1, 2, 4, 4), 3), zoneout_outputs=0.5, zoneout_states=0.5)
+    steps = [mx.sym.var("a"), mx.sym.var("b")]
+    outputs = mx.sym.Group(cell.unroll(2, steps, layout="NTCHW")[0])
+    executor = outputs.simple_bind(mx.cpu(), a=(5, 2, 4, 4), b=(5, 2, 4, 4))
+    for array in executor.arg_arrays:
+        array[:] = 1
+    first, second = executor.forward(is_train=True)
+    assert first.shape == second.shape == (5, 3, 4, 4)
+    first, second = first.asnumpy(), second.asnumpy()
+    assert (first == 0).any() and (first != 0).any() and (second == first).any() and (second != first).any()
+
+
+def test_first_states_below_modifiers():
+    stack = SequentialRNNCell()
+    stack.add(ZoneoutCell(LSTMCell(3), 0.1, 0.1))
+    stack.add(ResidualCell(RNNCell(3)))
+    names = ["lstm_begin_state_0", "lstm_begin_state_1", "rnn_begin_state_0"]
+    assert [state.name for state in stack.begin_state(func=mx.sym.Variable)] == names
+    assert [s.name for s in ZoneoutCell(LSTMCell(3)).begin_state(init_sym=mx.sym.Variable)] == names[:2]
 
 
 def test_refusals():
