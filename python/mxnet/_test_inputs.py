@@ -93,14 +93,14 @@ def assign_each2(input1, input2, function):
 
 def rand_ndarray(shape, stype="default", density=None, dtype=None, modifier_func=None, shuffle_csr_indices=False,
                  distribution=None, ctx=None):
-    """A random array: dense ones are uniform in [-1, 1), or normal; see `rand_sparse_ndarray` for the others."""
+    """A random array: dense ones are normal, or uniform in [-1, 1); see `rand_sparse_ndarray` for the others.
+
+    Dense arrays heed `distribution='uniform'` and `modifier_func` (1.9.1 forgets both).
+    """
     if stype != "default":
         return rand_sparse_ndarray(shape, stype, density=density, dtype=dtype, modifier_func=modifier_func,
                                    shuffle_csr_indices=shuffle_csr_indices, distribution=distribution, ctx=ctx)[0]
-    if distribution == "normal":
-        values = np.random.normal(size=shape)
-    else:
-        values = np.random.uniform(-1.0, 1.0, size=shape)
+    values = np.random.uniform(-1.0, 1.0, size=shape) if distribution == "uniform" else np.random.normal(size=shape)
     if modifier_func is not None:
         values = assign_each(values, modifier_func)
     return nd.array(values, dtype=dtype or default_dtype(), ctx=ctx)

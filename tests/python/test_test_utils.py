@@ -45,6 +45,10 @@ def test_same():
 def test_random_things():
     assert len(tu.rand_shape_nd(4)) == 4 and all(1 <= d <= 3 for d in tu.rand_shape_3d(3, 3, 3))
     assert tu.rand_ndarray((2, 3), dtype="float64").dtype == np.float64
+    assert np.abs(tu.rand_ndarray((100, 100)).asnumpy()).max() > 2
+    assert np.abs(tu.rand_ndarray((100, 100), distribution="uniform").asnumpy()).max() <= 1
+    assert tu.rand_ndarray((50, 10), dtype="int32").asnumpy().any()
+    assert (tu.rand_ndarray((2, 3), modifier_func=lambda x: 3).asnumpy() == 3).all()
     assert tu.random_arrays((2,)).shape == (2,) and [a.shape for a in tu.random_arrays((2,), ())] == [(2,), ()]
     low = tu.random_uniform_arrays((5,), low=1, high=2)[0]
     assert (low >= 1).all() and (low < 2).all()
