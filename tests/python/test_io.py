@@ -130,6 +130,69 @@ def test_csv(tmp_path):
         mx.io.CSVIter(data_csv=data, data_shape=(4,))
 
 
+LIBSVM = "1.0 0:0.5 2:1.2\n-2.0\n\n-3.0 1:2.4 0:0.6 2:1.2  # unordered\n4 2:-1.2\n"
+
+
+def test_libsvm(tmp_path):
+    path = tmp_path / "data.t"
+    path.write_text(LIBSVM)
+    rows = [[0.5, 0, 1.2], [0, 0, 0], [0.6, 2.4, 1.2], [0, 0, -1.2]]
+    iterator = mx.io.LibSVMIter(data_libsvm=str(path), data_shape=(3,), batch_size=3)
+    assert iterator.provide_data[0].shape == (3, 3) and iterator.provide_label[0].shape == (3,)
+    for expected in ([([0, 1, 2], 0), ([3, 0, 1], 2)], [([2, 3, 0], 1)], [([1, 2, 3], 0)]):
+        got = list(iterator)
+        assert [(batch.index.tolist(), batch.pad) for batch in got] == expected
+        for batch, (index, _) in zip(got, expected):
+            assert batch.data[0].stype == "csr" and batch.label[0].stype == "default"
+            np.testing.assert_allclose(batch.data[0].asnumpy(), np.array(rows)[index], 1e-6)
+            assert batch.label[0].asnumpy().tolist() == np.array([1, -2, -3, 4])[index].tolist()
+        iterator.reset()
+    large = mx.io.LibSVMIter(str(path), 3, 6, dtype="float64").next()
+    assert large.pad == 2 and large.data[0].dtype == np.float64 and large.data[0].shape == (6, 3)
+    halves = [mx.io.LibSVMIter(str(path), (3,), 2, num_parts=2, part_index=part) for part in range(2)]
+    assert [labels(half) for half in halves] == [[([1, -2], 0)], [([-3, 4], 0)]]
+
+
+def test_libsvm_labels_and_folders(tmp_path):
+    for name, text in (("d1", "0 0:1\n"), ("d2", "0 3:2\n5 1:4\n")):
+        (tmp_path / name).write_text(text)
+    (tmp_path / "labels").mkdir()
+    (tmp_path / "labels" / "l").write_text("7 0:1\n7\n7 1:0.5\n")
+    data = tmp_path / "data"
+    data.mkdir()
+    for name in ("d1", "d2"):
+        (tmp_path / name).rename(data / name)
+    iterator = mx.io.LibSVMIter(str(data), (4,), 3, label_libsvm=str(tmp_path / "labels"), label_shape=(2,))
+    batch = iterator.next()
+    assert batch.data[0].asnumpy().tolist() == [[1, 0, 0, 0], [0, 0, 0, 2], [0, 4, 0, 0]]
+    assert batch.label[0].stype == "csr" and batch.label[0].asnumpy().tolist() == [[1, 0], [0, 0], [0, 0.5]]
+    with pytest.raises(mx.MXNetError, match="has 3 rows, .* has 1"):
+        mx.io.LibSVMIter(str(data), (4,), 3, label_libsvm=str(data / "d1"), label_shape=(4,))
+
+
+@pytest.mark.parametrize("text, match", [
+    ("1 0:1\n\n2 3:1\n", r"line 3: column 3 is not a whole number in \[0, 3\)"), ("1 -1:1\n", "line 1: column -1 is"),
+    ("1 0.5:1\n", "column 0.5"), ("1 nan:1\n", "column nan"), ("1 0:1\nx 0:1\n", "line 2: .* got 'x'"),
+    ("1 0:1 2\n", "line 1: .* got '2'"), ("1 0:1:2\n", "got '0:1:2'"), ("1 0:\n", "got '0:'"), ("1 qid:3 0:1\n", "qid"),
+    ("# nothing\n", "no rows")])
+def test_libsvm_of_other_text(tmp_path, text, match):
+    path = tmp_path / "data.t"
+    path.write_text(text)
+    with pytest.raises(mx.MXNetError, match=match):
+        mx.io.LibSVMIter(str(path), (3,), 1)
+
+
+@pytest.mark.parametrize("options, match", [
+    ({"data_libsvm": "nofile"}, "cannot find data_libsvm nofile"), ({"data_shape": (3, 2)}, "data_shape is expected"),
+    ({"label_shape": (3,)}, "label_shape is expected"), ({"round_batch": False}, "round_batch"),
+    ({"part_index": 1}, "part_index"), ({"batch_size": 0}, "batch_size")])
+def test_libsvm_arguments(tmp_path, options, match):
+    path = tmp_path / "data.t"
+    path.write_text(LIBSVM)
+    with pytest.raises(mx.MXNetError, match=match):
+        mx.io.LibSVMIter(**{"data_libsvm": str(path), "data_shape": (3,), "batch_size": 1, **options})
+
+
 def test_mnist(tmp_path):
     images = np.random.RandomState(0).randint(0, 256, (7, 4, 4)).astype("uint8")
     for name, array in (("img", images), ("lab", np.arange(7, dtype="uint8"))):

@@ -48,6 +48,7 @@ class _TableIter(DataIter):
 
     def __init__(self, data, label, batch_size, data_name, label_name, dtype):
         super().__init__(batch_size)
+        self._count = len(data)
         self._data = data
         self._label = label
         self._dtype = np.dtype(dtype).type
@@ -58,6 +59,36 @@ class _TableIter(DataIter):
         return DataBatch([nd.array(self._data[rows], dtype=self._dtype)],
                          [nd.array(self._label[rows], dtype=self._dtype)],
                          pad=pad, index=index)
+
+
+class Rounds:
+    """`reset` and `next` of iterators over `_count` rows: `_batch(rows, pad, index)` makes a batch.
+
+    The last batch is filled up with the first rows, which the next epoch then leaves out; without `_round_batch` with
+    the last row.
+    """
+
+    _round_batch = True
+    _cursor = _overlap = 0
+
+    def reset(self):
+        self._cursor = self._overlap
+        self._overlap = 0
+
+    def next(self):
+        count = self._count
+        if self._cursor >= count:
+            raise StopIteration
+        end = self._cursor + self.batch_size
+        pad = max(0, end - count)
+        rows = np.arange(self._cursor, end)
+        if self._round_batch:
+            self._overlap = pad % count
+            rows %= count
+        else:
+            rows = np.minimum(rows, count - 1)
+        self._cursor = end
+        return self._batch(rows, pad, rows.astype(np.uint64))
 
 
 def _read_table(path, shape, what):
@@ -74,7 +105,7 @@ def _read_table(path, shape, what):
     return table.reshape(len(table), *shape)
 
 
-class CSVIter(_TableIter):
+class CSVIter(Rounds, _TableIter):
     """Batches of the rows of CSV files.
 
     Parameters
@@ -109,26 +140,6 @@ class CSVIter(_TableIter):
             label = label[:, 0]
         super().__init__(data, label, batch_size, data_name, label_name, dtype)
         self._round_batch = round_batch
-        self._overlap = 0
-        self._cursor = 0
-
-    def reset(self):
-        self._cursor = self._overlap
-        self._overlap = 0
-
-    def next(self):
-        count = len(self._data)
-        if self._cursor >= count:
-            raise StopIteration
-        end = self._cursor + self.batch_size
-        pad = max(0, end - count)
-        if self._round_batch:
-            self._overlap = pad % count
-            rows = np.arange(self._cursor, end) % count
-        else:
-            rows = np.minimum(np.arange(self._cursor, end), count - 1)
-        self._cursor = end
-        return self._batch(rows, pad, rows.astype(np.uint64))
 
 
 class MNISTIter(_TableIter):
