@@ -328,10 +328,10 @@ record(
     cast=(),
     rtol={"float32": 1e-4},
     samples=lambda rng: [
-        Sample([rng.integers(0, 50, 101), np.linspace(-2, 2, 102)], dict(num_quantized_bins=31)),
+        Sample([rng.integers(0, 50, 101).astype(float), np.linspace(-2, 2, 102)], dict(num_quantized_bins=31)),
         Sample([np.exp(-(np.linspace(-4, 4, 301) ** 2)) * 1000 // 1, np.linspace(-4, 4, 302)]),
-        Sample([rng.integers(0, 4, 9), np.linspace(-2, 2, 10)], dict(num_quantized_bins=3)),
-        Sample([np.array([6, 6, 4, 3, 4]), np.linspace(-2, 2, 6)], dict(num_quantized_bins=3)),
+        Sample([rng.integers(0, 4, 9).astype(float), np.linspace(-2, 2, 10)], dict(num_quantized_bins=3)),
+        Sample([np.array([6.0, 6, 4, 3, 4]), np.linspace(-2, 2, 6)], dict(num_quantized_bins=3)),
     ],
     reference=entropy_threshold,
     errors=[
