@@ -674,7 +674,9 @@ class ZoneoutCell(ModifierCell):
 
         new_output = output
         if self.zoneout_outputs:
-            before = symbol.zeros_like(new_output) if self.prev_output is None else self.prev_output
+            before = self.prev_output
+            if before is None:  # of the output's shape, which inference finds
+                before = symbol.zeros((0,) * len(self.state_info[0]["shape"]))
             output = keep(self.zoneout_outputs, new_output, before)
         if self.zoneout_states:
             next_states = [keep(self.zoneout_states, new, old) for new, old in zip(next_states, states)]
