@@ -118,7 +118,8 @@ class Meeting {
   std::shared_ptr<Round> join(const SyncGroup& group, int device) {
     const std::lock_guard lock(mutex_);
     auto& rounds = open_[group.key];
-    auto at = std::find_if(rounds.begin(), rounds.end(), [&](auto& r) { return !r->has(device) && !r->is_over(); });
+    std::erase_if(rounds, [](auto& round) { return round->is_over(); });  // failed before all had joined
+    auto at = std::find_if(rounds.begin(), rounds.end(), [&](auto& r) { return !r->has(device); });
     if (at == rounds.end()) at = rounds.insert(rounds.end(), std::make_shared<Round>(group));
     const std::shared_ptr<Round> round = *at;
     if (!round->is_for(group)) {
@@ -154,6 +155,14 @@ class Meeting {
     for (auto& [done, error] : completions) done(error);
   }
 
+  // The devices are out of step: what one has joined beyond the round that failed must not meet later calls of others.
+  void fail_open(Round::Completions& completions) {
+    for (auto& [key, rounds] : open_) {
+      for (const auto& round : rounds) round->fail("the devices are out of step", completions);
+    }
+    open_.clear();
+  }
+
   // Ends rounds that wait for too long.
   void watch() {
     if (watched_) return;
@@ -164,7 +173,9 @@ class Meeting {
         bool idle = false;
         change([&](Round::Completions& completions) {
           for (const auto& round : waiting_) {
-            if (Clock::now() > round->deadline()) round->time_out(completions);
+            if (round->is_over() || Clock::now() <= round->deadline()) continue;
+            round->time_out(completions);
+            fail_open(completions);
           }
           std::erase_if(waiting_, [](auto& round) { return round->is_over(); });
           idle = waiting_.empty();
