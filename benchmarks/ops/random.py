@@ -6,6 +6,18 @@ from .entry import SQUARE, Array, Op
 PARAMETERS = Array((16,), (256,))
 SAMPLES = Array((16, 16), (256, 4096))
 
+
+def sampled(program):
+    """M numbers for each pair of parameters."""
+    return Op(
+        program,
+        a=PARAMETERS.positive(),
+        b=PARAMETERS.positive(),
+        first=("M = 16 if a.shape[0]==16 else 4096", ""),
+        compared=False,
+    )
+
+
 OPS = {
     "uniform": Op(
         "nd.random.uniform(0, 1, shape=a.shape)",
@@ -80,41 +92,11 @@ OPS = {
         first=("b = a + 1\nM = 16 if a.shape[0]==16 else 4096", ""),
         compared=False,
     ),
-    "sample_normal": Op(
-        "nd.sample_normal(a, b, shape=(M,))",
-        a=PARAMETERS.positive(),
-        b=PARAMETERS.positive(),
-        first=("M = 16 if a.shape[0]==16 else 4096", ""),
-        compared=False,
-    ),
-    "sample_exponential": Op(
-        "nd.sample_exponential(a, shape=(M,))",
-        a=PARAMETERS.positive(),
-        b=PARAMETERS.positive(),
-        first=("M = 16 if a.shape[0]==16 else 4096", ""),
-        compared=False,
-    ),
-    "sample_gamma": Op(
-        "nd.sample_gamma(a, b, shape=(M,))",
-        a=PARAMETERS.positive(),
-        b=PARAMETERS.positive(),
-        first=("M = 16 if a.shape[0]==16 else 4096", ""),
-        compared=False,
-    ),
-    "sample_poisson": Op(
-        "nd.sample_poisson(a, shape=(M,))",
-        a=PARAMETERS.positive(),
-        b=PARAMETERS.positive(),
-        first=("M = 16 if a.shape[0]==16 else 4096", ""),
-        compared=False,
-    ),
-    "sample_generalized_negative_binomial": Op(
-        "nd.sample_generalized_negative_binomial(a, b, shape=(M,))",
-        a=PARAMETERS.positive(),
-        b=PARAMETERS.positive(),
-        first=("M = 16 if a.shape[0]==16 else 4096", ""),
-        compared=False,
-    ),
+    "sample_normal": sampled("nd.sample_normal(a, b, shape=(M,))"),
+    "sample_exponential": sampled("nd.sample_exponential(a, shape=(M,))"),
+    "sample_gamma": sampled("nd.sample_gamma(a, b, shape=(M,))"),
+    "sample_poisson": sampled("nd.sample_poisson(a, shape=(M,))"),
+    "sample_generalized_negative_binomial": sampled("nd.sample_generalized_negative_binomial(a, b, shape=(M,))"),
     "sample_negative_binomial": Op(
         "nd.sample_negative_binomial(a, b, shape=(M,))",
         a=PARAMETERS.below(4),
